@@ -1,0 +1,239 @@
+"""Time the same work here and in the peers that are installed, and print ratios.
+
+Every contender has a process of its own; only one works at a time, and they take turns. A ratio is
+our time over a peer's in the same round, so that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from pullback.errors import PullbackError
+
+from .contenders import PEERS, Contender, Pullback
+from .workloads import WORKLOADS, Workload, load
+
+# Rows on which accuracy is measured after the clock has stopped.
+JUDGED = 2_000
+
+Times = dict[str, list[float]]
+
+
+def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int) -> None:
+    """Run one contender: each message is a start signal, each answer the seconds that followed it."""
+    x, labels = np.load(folder / "x.npy"), np.load(folder / "labels.npy")
+    try:
+        contender = kind(work, x, labels)
+    except ImportError as error:
+        pipe.send((None, str(error)))
+        return
+    pipe.send((contender.about(), None))
+    pipe.recv()
+    began = time.perf_counter()
+
+    def pause():
+        nonlocal began
+        pipe.send(time.perf_counter() - began)
+        pipe.recv()
+        began = time.perf_counter()
+
+    if work.fit_epochs:
+        for _ in range(2):
+            contender.fit()
+            pause()
+    else:
+        contender.train(epochs, pause)
+    pipe.send(float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED])))
+
+
+class Worker:
+    """The parent's end of a contender's process."""
+
+    def __init__(self, kind: type[Contender], work: Workload, folder: Path, epochs: int = 0):
+        """Start the process and wait until the library is imported."""
+        spawn = multiprocessing.get_context("spawn")
+        self.name = kind.name
+        self.pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(
+            target=serve, args=(theirs, kind, work, folder, epochs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.about, self.missing = self._answer()
+
+    def _answer(self):
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            sys.exit(f"benchmarks: {self.name} failed; its traceback is above")
+
+    def turn(self) -> float:
+        """Let it work until its next pause, and return its answer."""
+        self.pipe.send("go")
+        return self._answer()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.pipe.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def time_epochs(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
+    """Time one epoch of each contender per round, after an epoch that warms up."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(k, work, folder, rounds + 1)) for k in kinds]
+        for worker in workers:
+            worker.turn()
+        seconds: Times = {worker.name: [] for worker in workers}
+        for turn in range(rounds):
+            # Back and forth, so that nobody always follows the same neighbour.
+            for worker in workers if turn % 2 == 0 else reversed(workers):
+                seconds[worker.name].append(worker.turn())
+        accuracy = {worker.name: [worker.turn()] for worker in workers}
+    return {"warm epoch": seconds}, accuracy
+
+
+def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
+    """Time two fits of each contender per round in a fresh process.
+
+    new process: from its start, with all imports, to the end of the first fit;
+    first fit: that fit alone; second fit: another of the same shapes.
+    """
+    measures = ("new process", "first fit", "second fit")
+    seconds: dict[str, Times] = {m: {kind.name: [] for kind in kinds} for m in measures}
+    accuracy: Times = {kind.name: [] for kind in kinds}
+    for turn in range(rounds):
+        for kind in kinds if turn % 2 == 0 else reversed(kinds):
+            began = time.perf_counter()
+            with Worker(kind, work, folder) as worker:
+                first = worker.turn()
+                found = (time.perf_counter() - began, first, worker.turn())
+                for measure, value in zip(measures, found, strict=True):
+                    seconds[measure][kind.name].append(value)
+                accuracy[kind.name].append(worker.turn())
+    return seconds, accuracy
+
+
+def installed(work: Workload, folder: Path) -> tuple[list[type[Contender]], dict[str, str]]:
+    """Return the contenders that can be imported, and what they say of themselves; name the others."""
+    present, about = [], {}
+    for kind in (Pullback, *PEERS):
+        with Worker(kind, work, folder) as worker:
+            if worker.missing:
+                print(f"{kind.name}: skipped, {worker.missing}")
+                continue
+            present.append(kind)
+            about[kind.name] = worker.about
+    return present, about
+
+
+def ratios(seconds: Times) -> dict[str, dict[str, float]]:
+    """Return our time over each peer's: median, least and greatest over the rounds.
+
+    >>> ratios({"pullback": [1.0, 3.0, 2.0], "peer": [2.0, 3.0, 2.0]})
+    {'peer': {'median': 1.0, 'min': 0.5, 'max': 1.0}}
+    """
+    found = {}
+    for peer in seconds.keys() - {Pullback.name}:
+        each = [ours / theirs for ours, theirs in zip(seconds[Pullback.name], seconds[peer], strict=True)]
+        found[peer] = {"median": statistics.median(each), "min": min(each), "max": max(each)}
+    return found
+
+
+def compare(work: Workload, mnist_at: Path | None, rounds: int) -> dict:
+    """Time one workload and print its rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        x, labels = load(work, mnist_at)
+        np.save(folder / "x.npy", x)
+        np.save(folder / "labels.npy", labels)
+        print(f"\n{work.name}: {len(x):,} examples of {work}")
+        kinds, about = installed(work, folder)
+        timed = time_fits if work.fit_epochs else time_epochs
+        measured, accuracy = timed(kinds, work, folder, rounds)
+    for peer, words in about.items():
+        print(f"  {peer:<13} {words}; accuracy {statistics.median(accuracy[peer]):.3f}")
+    print(f"  {'measure':<12} {'peer':<13} {'ours':>11} {'peer':>11} {'ratio':>7}  min–max")
+    found = []
+    for measure, seconds in measured.items():
+        middle = {peer: statistics.median(values) for peer, values in seconds.items()}
+        compared = ratios(seconds)
+        for peer in (kind.name for kind in kinds if kind is not Pullback):
+            r = compared[peer]
+            print(
+                f"  {measure:<12} {peer:<13} {middle[Pullback.name] * 1e3:>8,.1f} ms "
+                f"{middle[peer] * 1e3:>8,.1f} ms {r['median']:>7.2f}  {r['min']:.2f}–{r['max']:.2f}"
+            )
+        found.append({"measure": measure, "seconds": seconds, "ratios": compared})
+    return {
+        "workload": work.name,
+        "setup": str(work),
+        "examples": len(x),
+        "contenders": about,
+        "accuracy": accuracy,
+        "measures": found,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [work.name for work in WORKLOADS]
+    parser.add_argument("--quick", action="store_true", help="a tenth of MNIST, and 3 rounds")
+    parser.add_argument("--only", metavar="NAME", choices=names, action="append",
+                        help=f"one workload; repeatable: {', '.join(names)}")  # fmt: skip
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("PULLBACK_DATA"),
+                        help="where MNIST lies [env: PULLBACK_DATA; default: random data]")  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="how often each contender is timed [default: 5]")
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help="let every contender have only N processors (Linux)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every time to a file")
+    asked = parser.parse_args()
+    asked.rounds = asked.rounds or (3 if asked.quick else 5)
+    return asked
+
+
+def main() -> None:
+    asked = arguments()
+    if asked.threads:
+        # Inherited by every process that starts below; OpenMP, OpenBLAS and XLA all heed it.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.threads])
+    limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n == "XLA_FLAGS"}
+    machine = {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "processors": len(os.sched_getaffinity(0)) if asked.threads else os.cpu_count(),
+        "environment": limits,
+        "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
+        "rounds": asked.rounds,
+    }
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    try:
+        results = [
+            compare(work.quick() if asked.quick else work, asked.data_dir, asked.rounds)
+            for work in WORKLOADS
+            if not asked.only or work.name in asked.only
+        ]
+    except PullbackError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    if asked.json:
+        asked.json.write_text(json.dumps({**machine, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

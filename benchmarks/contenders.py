@@ -1,0 +1,209 @@
+"""Who is timed: one small class per library, each doing the same work in its own best way.
+
+A contender lives alone in a process of its own, so that thread pools do not fight. It imports its
+library when it is made: a library that is not installed raises ImportError there.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from .workloads import Workload
+
+Pause = Callable[[], None]
+
+
+class Contender:
+    """A library at work on one workload.
+
+    Args:
+        work: the workload.
+        x: inputs (n, d), float32.
+        labels: class indices (n,).
+    """
+
+    name: str
+
+    def __init__(self, work: Workload, x: np.ndarray, labels: np.ndarray):
+        self.work, self.x, self.labels = work, x, labels
+        self.classes = int(labels.max()) + 1
+
+    def about(self) -> str:
+        """Return version, threads and what differs from the workload."""
+        raise NotImplementedError
+
+    def train(self, epochs: int, pause: Pause) -> None:
+        """Train from fresh weights, without evaluation; pause after each epoch, with all work done."""
+        raise NotImplementedError
+
+    def fit(self) -> None:
+        """Train from fresh weights for the workload's whole fit."""
+        self.train(self.work.fit_epochs, lambda: None)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the class of each row."""
+        raise NotImplementedError
+
+
+class Pullback(Contender):
+    """This library, by the path that every run takes: `Batches` and `fit`."""
+
+    name = "pullback"
+
+    def __init__(self, work, x, labels):
+        """Import the library and build the network."""
+        super().__init__(work, x, labels)
+        from pullback.loss import SoftmaxCrossEntropy
+        from pullback.maps import Affine, Relu, Selu, chain
+        from pullback.optim import SGD
+        from pullback.penalty import L2, Sum
+        from pullback.train import Task
+
+        activation = {"relu": Relu, "selu": Selu}[work.activation]
+        hidden = [m for width in work.hidden for m in (Affine(width, work.bias), activation())]
+        net = chain(*hidden, Affine(self.classes, work.bias))
+        penalty = Sum((L2(work.l2),))
+        self.task = Task(net, SoftmaxCrossEntropy(), SGD(work.learning_rate), penalty)
+
+    def about(self):  # noqa: D102
+        import jax
+
+        import pullback
+
+        device = jax.devices()[0]
+        threads = f", {_cpus()} XLA threads" if device.platform == "cpu" else ""
+        return f"pullback {pullback.__version__}, jax {jax.__version__} on {device.platform}{threads}"
+
+    def train(self, epochs, pause):  # noqa: D102
+        from pullback.data import Batches
+        from pullback.train import Plan, fit
+
+        one_hot = np.zeros((len(self.x), self.classes), np.float32)
+        one_hot[np.arange(len(self.x)), self.labels] = 1
+        limit = float("inf")
+        batches = Batches(self.x, one_hot, None, self.work.batch, seed=0, limit_bytes=limit)
+        plan = Plan(epochs, evaluate_epochs=0, watch_epochs=0, record_steps=0, checkpoint_epochs=0)
+        self.learner, _ = fit(self.task, batches, plan, at_epoch=lambda *_: pause())
+
+    def predict(self, x):  # noqa: D102
+        from pullback.train import predictions
+
+        return predictions(self.task, self.learner.params, self.learner.state, x).argmax(axis=1)
+
+
+class Torch(Contender):
+    """PyTorch without its compiler: tensors resident, one index_select per batch."""
+
+    name = "torch eager"
+    fused = False
+
+    def __init__(self, work, x, labels):
+        """Import the library."""
+        super().__init__(work, x, labels)
+        import torch
+
+        self.torch = torch
+
+    def about(self):  # noqa: D102
+        return f"torch {self.torch.__version__}, {self.torch.get_num_threads()} threads"
+
+    def _network(self):
+        nn = self.torch.nn
+        activation = {"relu": nn.ReLU, "selu": nn.SELU}[self.work.activation]
+        widths = (self.x.shape[1], *self.work.hidden, self.classes)
+        layers = []
+        for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(d_in, d_out, bias=self.work.bias), activation()]
+        return nn.Sequential(*layers[:-1])
+
+    def train(self, epochs, pause):  # noqa: D102
+        torch, work = self.torch, self.work
+        torch.manual_seed(0)
+        x, labels = torch.from_numpy(self.x), torch.from_numpy(self.labels)
+        self.net, loss = self._network(), torch.nn.CrossEntropyLoss()
+        rule = torch.optim.SGD(
+            self.net.parameters(), work.learning_rate, weight_decay=work.l2, fused=self.fused
+        )
+        for _ in range(epochs):
+            for index in torch.randperm(len(x)).split(work.batch):
+                rule.zero_grad(set_to_none=True)
+                loss(self.net(x.index_select(0, index)), labels.index_select(0, index)).backward()
+                rule.step()
+            pause()
+
+    def predict(self, x):  # noqa: D102
+        with self.torch.no_grad():
+            return self.net(self.torch.from_numpy(x)).argmax(dim=1).numpy()
+
+
+class TorchFused(Torch):
+    """PyTorch with its fused SGD, the fastest it has for this work."""
+
+    name = "torch fused"
+    fused = True
+
+
+class ScikitLearn(Contender):
+    """scikit-learn's MLPClassifier. It has no SELU and no network without biases."""
+
+    name = "scikit-learn"
+
+    def __init__(self, work, x, labels):
+        """Import the library."""
+        super().__init__(work, x, labels)
+        import sklearn
+        from sklearn.neural_network import MLPClassifier
+
+        self.version, self.estimator = sklearn.__version__, MLPClassifier
+
+    def about(self):  # noqa: D102
+        from threadpoolctl import threadpool_info
+
+        pools = {pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()}
+        threads = ", ".join(f"{count} {api} threads" for api, count in pools.items())
+        lacks = [] if self.work.activation == "relu" else ["relu for " + self.work.activation]
+        lacks += [] if self.work.bias else ["with biases"]
+        return ", ".join([f"scikit-learn {self.version}, {threads}", *lacks])
+
+    def _new(self):
+        work = self.work
+        return self.estimator(
+            work.hidden,
+            activation="relu",
+            solver="sgd",
+            alpha=work.l2 * work.batch,  # it divides its penalty by the size of the batch
+            batch_size=work.batch,
+            learning_rate_init=work.learning_rate,
+            momentum=0,
+            max_iter=max(1, work.fit_epochs),
+            n_iter_no_change=work.fit_epochs + 1,  # never stop early
+            tol=0,
+            random_state=0,
+        )
+
+    def train(self, epochs, pause):  # noqa: D102
+        self.model = self._new()
+        classes = np.arange(self.classes)
+        for _ in range(epochs):
+            self.model.partial_fit(self.x, self.labels, classes)
+            pause()
+
+    def fit(self):  # noqa: D102
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that it did not converge, as was asked
+            self.model = self._new().fit(self.x, self.labels)
+
+    def predict(self, x):  # noqa: D102
+        return self.model.predict(x)
+
+
+PEERS = (ScikitLearn, Torch, TorchFused)
+
+
+def _cpus() -> int:
+    """How many processors this process may use; XLA makes a thread for each."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,361 @@
+"""The command line: thin verbs over the library.
+
+stdout carries the result, stderr the progress. Exit codes: 0 done; 1 a defect of ours; 2 usage or
+configuration; 3 data missing or broken; 4 diverged; 5 checkpoint broken or incompatible; 6 a check
+or threshold missed; 7 cannot write; 130 interrupted, after a checkpoint.
+
+Nothing heavy is imported here: `pullback --help` must answer at once, and does not import JAX.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import PullbackError
+
+if TYPE_CHECKING:
+    from .experiment import Outcome
+
+INTERRUPTED = 130
+
+
+class Verbs(click.Group):
+    """A group whose verbs end with the exit code of the error that they meet, and one sentence on stderr."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except PullbackError as error:
+            click.echo(f"pullback: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            # The reader of our output has gone; nobody is left to be told.
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pullback")
+def main() -> None:
+    """Train feed-forward networks whose every derivative is written down and checked.
+
+    \b
+    A first run:   pullback train
+    Your own:      pullback init experiment.toml, edit it, pullback train experiment.toml
+    """
+
+
+def _options(*options: Callable) -> Callable:
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="PULLBACK_DATA",
+    help="Where data sets lie. [env: PULLBACK_DATA; default: a folder in the user's cache]",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+settings = click.option(
+    "-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one value of the experiment; repeatable."
+)
+progress = click.option(
+    "--progress",
+    "style",
+    type=click.Choice(["auto", "rich", "plain", "none"]),
+    default="auto",
+    show_default=True,
+    help="How progress is shown on stderr; auto is rich on a terminal and plain elsewhere.",
+)
+run_folder = click.argument("run", type=click.Path(path_type=Path))
+experiment_file = click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+
+
+def _say(result: dict[str, Any], as_json: bool, text: str) -> None:
+    click.echo(json.dumps({"schema_version": 1} | result, allow_nan=False) if as_json else text)
+
+
+@main.command()
+@experiment_file
+@_options(settings, data_dir, progress, as_json)
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/NAME, or runs/NAME-2, …]")
+@click.option("--force", is_flag=True, help="Replace an existing run in --out.")
+def train(file, settings, data_dir, style, as_json, out, force) -> None:
+    """Train the experiment of FILE (or the default one) and write a report."""
+    from . import config, experiment
+
+    plan = config.read(file, settings)
+    with _showing(style) as show, _interruptible() as interrupted:
+        outcome = experiment.train(plan, out, data_dir=data_dir, force=force, listen=show, interrupted=interrupted)
+    _finish(outcome, as_json)
+
+
+@main.command()
+@run_folder
+@_options(data_dir, progress, as_json)
+def resume(run, data_dir, style, as_json) -> None:
+    """Go on with an unfinished RUN, in the same folder, to the same end as if it had never stopped."""
+    from . import experiment
+
+    with _showing(style) as show, _interruptible() as interrupted:
+        outcome = experiment.resume(run, data_dir=data_dir, listen=show, interrupted=interrupted)
+    _finish(outcome, as_json)
+
+
+def _finish(outcome: Outcome, as_json: bool) -> None:
+    from .report import write_report
+
+    page = write_report([outcome.folder], outcome.folder / "report.html")
+    result = outcome.result | {"run": str(outcome.folder), "report": str(page)}
+    _say(result, as_json, outcome.text() + f"\nReport: {page}")
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.result["status"] == "interrupted":
+        click.echo(f"pullback: interrupted; `pullback resume {outcome.folder}` goes on", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@main.command()
+@run_folder
+@_options(data_dir, as_json)
+def evaluate(run, data_dir, as_json) -> None:
+    """Measure the trained model of RUN on every part of its data again."""
+    from . import experiment
+
+    parts = experiment.evaluate(run, data_dir=data_dir)
+    text = "\n".join(f"{name:<11} {experiment.describe(row)}" for name, row in parts.items())
+    _say({"run": str(run), "parts": parts}, as_json, text)
+
+
+@main.command()
+@run_folder
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV here instead of to stdout.")
+@as_json
+def predict(run, source, out, as_json) -> None:
+    """Predict for the rows of INPUT (CSV, Parquet, NPY, NPZ or IDX images) with the model of RUN."""
+    from . import experiment, files
+
+    predictions = experiment.predict(run, source)
+    if out is not None:
+        files.write_text(out, predictions.csv())
+        _say({"rows": len(predictions), "out": str(out)}, as_json, f"{len(predictions)} predictions: {out}")
+    elif as_json:
+        _say(predictions.json(), True, "")
+    else:
+        click.echo(predictions.csv(), nl=False)
+
+
+@main.command()
+@experiment_file
+@_options(settings, data_dir, as_json)
+def check(file, settings, data_dir, as_json) -> None:
+    """Check every derivative of the experiment of FILE against central differences, on real examples, in float64."""
+    from . import config, experiment
+    from .errors import ThresholdError
+
+    plan = config.read(file, settings)
+    report = experiment.check(plan, data_dir=data_dir)
+    _say(report.row(), as_json, str(report))
+    if not report.ok:
+        raise ThresholdError(
+            f"the gradient check failed: worst relative error {report.worst:.1e}, wanted below {report.threshold:.0e}",
+            next="look at the worst entries above; a kink at exactly one of the weights can also do this",
+        )
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN/report.html]")
+@as_json
+def report(runs, out, as_json) -> None:
+    """Write the report of one run, or one page that compares several."""
+    from .errors import ConfigError
+    from .report import write_report
+    from .runs import RunFolder
+
+    for run in runs:
+        RunFolder.open(run)
+    if out is None and len(runs) > 1:
+        raise ConfigError("a page over several runs needs a place", next="give --out page.html")
+    page = write_report(list(runs), out or runs[0] / "report.html")
+    _say({"report": str(page)}, as_json, f"Report: {page}")
+
+
+@main.group(cls=Verbs)
+def data() -> None:
+    """List, fetch and verify data sets."""
+
+
+@data.command("list")
+@_options(data_dir, as_json)
+def data_list(data_dir, as_json) -> None:
+    """List what can be trained on, and where it lies."""
+    from .data import listing
+
+    rows = listing(data_dir)
+    text = "\n".join(f"{row['name']:<14} {row['about']}" for row in rows)
+    _say({"sources": rows}, as_json, text)
+
+
+@data.command("fetch")
+@click.argument("name")
+@_options(data_dir, as_json)
+def data_fetch(name, data_dir, as_json) -> None:
+    """Download the data set NAME and check its sums."""
+    from .data import data_directory, fetch
+
+    folder = fetch(name, data_directory(data_dir))
+    _say({"name": name, "directory": str(folder)}, as_json, f"{name}: {folder}")
+
+
+@data.command("verify")
+@click.argument("name")
+@_options(data_dir, as_json)
+def data_verify(name, data_dir, as_json) -> None:
+    """Check the sums of the files of NAME."""
+    from .data import data_directory, verify
+    from .errors import DataError
+
+    files = verify(name, data_directory(data_dir))
+    _say({"name": name, "files": files}, as_json, "\n".join(f"{state:<8} {file}" for file, state in files.items()))
+    if bad := [file for file, state in files.items() if state != "ok"]:
+        raise DataError(f"{len(bad)} of {len(files)} files of '{name}' are not as published: {', '.join(bad)}",
+                        next=f"`pullback data fetch {name}`")  # fmt: skip
+
+
+@main.command()
+@click.argument("path", default="experiment.toml", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(path, force) -> None:
+    """Write a commented experiment file to PATH."""
+    from importlib.resources import files as resources
+
+    from .errors import OutputError
+    from .files import write_text
+
+    if path.exists() and not force:
+        raise OutputError(f"'{path}' exists", next="give another name, or --force")
+    write_text(path, resources("pullback").joinpath("experiment.toml").read_text("utf-8"))
+    click.echo(f"Wrote {path}; `pullback train {path}` trains it")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of an experiment file, for editors."""
+    from .config import schema
+
+    click.echo(json.dumps(schema(), indent=2))
+
+
+@main.command()
+@_options(data_dir, as_json)
+def doctor(data_dir, as_json) -> None:
+    """Say what this installation has: versions, devices, data, and whether a derivative comes out right."""
+    from .experiment import diagnose_installation
+
+    found = diagnose_installation(data_dir)
+    width = max(map(len, found))
+    _say(found, as_json, "\n".join(f"{key:<{width}}  {value}" for key, value in found.items()))
+
+
+@contextmanager
+def _interruptible():
+    """Turn the first Ctrl-C into a flag that training asks for; the second stops at once."""
+    import signal
+
+    asked = False
+
+    def ask(number, frame):
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        click.echo("\npullback: stopping after this step; Ctrl-C again stops at once", err=True)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _showing(style: str):
+    """Give a listener that shows progress on stderr in the chosen style."""
+    if style == "auto":
+        style = "rich" if sys.stderr.isatty() else "plain"
+    if style == "none":
+        yield lambda tick: None
+    elif style == "plain":
+        yield _plain()
+    else:
+        with _bar() as show:
+            yield show
+
+
+def _plain():
+    """A line for each epoch."""
+    shown = 0
+
+    def show(tick):
+        nonlocal shown
+        last, epoch = tick.progress.last, tick.progress.epoch
+        if last is not None and epoch > shown and last["step"] == tick.progress.step:
+            shown = epoch
+            click.echo(f"epoch {epoch}/{tick.epochs}  {_summary(last)}  {tick.examples_per_second:,.0f} examples/s", err=True)
+
+    return show
+
+
+def _summary(evaluation: dict[str, Any]) -> str:
+    name = "validation" if "validation" in evaluation else "train"
+    row = evaluation.get(name)
+    if row is None:
+        return ""
+    score = f"accuracy {row['accuracy']:.4f}" if "accuracy" in row else f"R² {row['r2']:.4f}"
+    return f"{name} loss {row['loss']:.4f}  {score}"
+
+
+@contextmanager
+def _bar():
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}  {task.fields[last]}  {task.fields[rate]} examples/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, epoch="–", loss="–", last="", rate="–")
+
+        def show(tick):
+            bar.update(
+                task,
+                total=tick.steps,
+                completed=tick.progress.step,
+                epoch=f"{tick.progress.epoch}/{tick.epochs}",
+                loss=f"{tick.loss:.4f}",
+                last="" if tick.progress.last is None else _summary(tick.progress.last),
+                rate=f"{tick.examples_per_second:,.0f}",
+            )
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,568 @@
+"""One experiment from its file to its folder: load, check, train, save, examine.
+
+The command line calls these functions, and so can a program: nothing here prints.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import checkpoint, config, examine, files, tree
+from .check import Report, check_gradients
+from .config import Experiment
+from .data import Batches, Examples, Loaded, Preparation, load, read_inputs
+from .errors import CheckpointError, DivergedError, OutputError, PullbackError, ShapeError
+from .penalty import Sum
+from .record import Record
+from .runs import RunFolder
+from .train import Learner, Plan, Progress, Task, Tick, begin, fit, never, predictions, silent
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment with its data: all that training takes."""
+
+    experiment: Experiment
+    loaded: Loaded
+    task: Task
+
+    def examples(self) -> dict[str, Examples]:
+        """The parts that there are, by name."""
+        found = {name: getattr(self.loaded, name) for name in PARTS}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def batches(self, part: Examples) -> Batches:
+        """A part in mini-batches; what does not fit below the limit is streamed."""
+        width = output_width(self.experiment, self.loaded)
+        return Batches(
+            part.x,
+            part.targets(self.dtype, width),
+            part.weight,
+            min(self.experiment.train.batch_size, len(part)),
+            self.experiment.seed,
+            limit_bytes=self.experiment.data.stream_above_mb * 10**6
+            if part.streamed
+            else float("inf"),
+        )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of all arrays."""
+        return np.dtype(self.experiment.precision)
+
+    @property
+    def plan(self) -> Plan:
+        """How long to train, and when to look."""
+        e = self.experiment
+        return Plan(
+            epochs=e.train.epochs,
+            seed=e.seed,
+            evaluate_epochs=e.evaluate.epochs,
+            evaluate_steps=e.evaluate.steps,
+            watch_epochs=e.record.layers,
+            record_steps=e.record.steps,
+            checkpoint_epochs=e.checkpoint.epochs,
+            checkpoint_steps=e.checkpoint.steps,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: the folder, what result.json says, and the error if there was one."""
+
+    folder: Path
+    result: dict[str, Any]
+    error: PullbackError | None = None
+
+    def text(self) -> str:
+        """A few lines for a reader."""
+        final = self.result["final"] or {}
+        lines = [
+            f"{self.result['status']}: {self.result['epochs']} epochs, {self.result['steps']} steps, {self.result['seconds']:.1f} s"
+        ]
+        lines += [f"{name:<11} {describe(final[name])}" for name in PARTS if name in final]
+        check = self.result["check"]
+        if check is not None:
+            verdict = "every derivative is right" if check["ok"] else "A DERIVATIVE IS WRONG"
+            lines.append(f"{'check':<11} {verdict}: worst relative error {check['worst']:.1e}")
+        return "\n".join(lines)
+
+
+def describe(row: dict[str, Any]) -> str:
+    """One evaluation in words."""
+    score = f"accuracy {row['accuracy']:.4f}" if "accuracy" in row else f"R² {row['r2']:.4f}"
+    return f"loss {row['loss']:.4f}  {score}"
+
+
+def precision(experiment: Experiment) -> AbstractContextManager:
+    """The context in which arrays may have the experiment's precision."""
+    return jax.enable_x64(True) if experiment.precision == "float64" else nullcontext()
+
+
+def output_width(experiment: Experiment, loaded: Loaded) -> int:
+    """How many outputs the data ask of the network: one for two classes under a sigmoid, else one for each."""
+    train = loaded.train
+    if train.classes is None:
+        return train.y.shape[1]
+    single = experiment.loss is not None and experiment.loss.name == "sigmoid-cross-entropy"
+    return 1 if single and len(train.classes) == 2 else len(train.classes)
+
+
+def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
+    """Load the data, and build the network to fit them.
+
+    Raises:
+        DataError: the data are missing or broken.
+        ShapeError: network, loss and data do not fit together.
+    """
+    loaded = load(experiment.data_spec(), data_dir, np.dtype(experiment.precision))
+    classes = loaded.train.classes
+    if experiment.loss is None:
+        name = "squared-error" if classes is None else "softmax-cross-entropy"
+        experiment = experiment.model_copy(update={"loss": config.TABLES[name](name=name)})
+    assert experiment.loss is not None
+    width = output_width(experiment, loaded)
+    net = experiment.network.build(width)
+    output = net.shapes(
+        jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
+    )[net.nodes[-1].name].shape
+    if output != (1, width):
+        raise ShapeError(
+            f"the network gives {output[1:]} for each example, the data want ({width},)",
+            where="the section [network]",
+            next="change the width of the last affine layer",
+        )
+    penalty = Sum(tuple(each.build() for each in experiment.penalty))
+    task = Task(
+        net,
+        experiment.loss.build(),
+        experiment.rule.build(),
+        penalty,
+        classifies=classes is not None,
+    )
+    return Prepared(experiment, loaded, task)
+
+
+def train(
+    experiment: Experiment,
+    out: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    force: bool = False,
+    listen: Callable[[Tick], None] = silent,
+    interrupted: Callable[[], bool] = never,
+) -> Outcome:
+    """Train an experiment in a new folder.
+
+    Args:
+        experiment: what to train.
+        out: the run's folder; ``runs/NAME``, or the first free of ``runs/NAME-2``, …, if not given.
+        data_dir: where data sets lie.
+        force: replace a run in `out`.
+        listen: told of the progress.
+        interrupted: asked whether to stop; a checkpoint is then saved.
+
+    Raises:
+        DataError, ShapeError, ConfigError: before anything is written.
+        OutputError: the folder exists or cannot be written.
+    """
+    with precision(experiment):
+        prepared = prepare(experiment, data_dir)
+        with _create(experiment, out, force) as folder:
+            files.write_text(folder.config, prepared.experiment.toml())
+            folder.write_meta(
+                seed=experiment.seed,
+                device=device(),
+                data=prepared.loaded.checksum,
+                argv=_command(),
+            )
+            return _go_on(prepared, folder, listen, interrupted)
+
+
+def _create(experiment: Experiment, out: Path | None, force: bool) -> RunFolder:
+    if out is not None:
+        return RunFolder.create(out, force)
+    for number in range(1, 10_000):
+        path = Path("runs") / (experiment.name if number == 1 else f"{experiment.name}-{number}")
+        if not path.exists():
+            return RunFolder.create(path)
+    raise OutputError(
+        "runs/ holds 9,999 runs of this name", next="give the run a folder with --out"
+    )
+
+
+def _command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def device() -> str:
+    """What JAX computes on, in words."""
+    first = jax.devices()[0]
+    return f"{first.platform}: {first.device_kind}"
+
+
+def resume(
+    path: Path,
+    *,
+    data_dir: Path | None = None,
+    listen: Callable[[Tick], None] = silent,
+    interrupted: Callable[[], bool] = never,
+) -> Outcome:
+    """Go on with an unfinished run in its own folder, to the same bits as if it had never stopped.
+
+    A finished run is left as it is.
+
+    Raises:
+        CheckpointError: it is no run, its checkpoint is broken, or its data have changed.
+    """
+    folder = RunFolder.open(path)
+    if folder.finished:
+        return Outcome(path, files.read_json(folder.result))
+    experiment = config.read(folder.config)
+    with precision(experiment), folder.lock():
+        prepared = prepare(experiment, data_dir)
+        if prepared.loaded.checksum != files.read_json(folder.meta)["data"]:
+            raise CheckpointError(
+                f"the data are not those that {path} was trained on: their checksum differs",
+                next="give the same data, or train anew",
+            )
+        return _go_on(prepared, folder, listen, interrupted)
+
+
+def _go_on(prepared: Prepared, folder: RunFolder, listen, interrupted) -> Outcome:
+    """Train from the newest checkpoint, or from the start, to the end, and write down how it went."""
+    began = time.perf_counter()
+    task, plan, parts = prepared.task, prepared.plan, prepared.examples()
+    batches = {name: prepared.batches(part) for name, part in parts.items()}
+    fresh = begin(task, plan.seed, batches["train"].like())
+    with Record(folder.metrics) as record, Record(folder.timing) as timing:
+        keeper = _Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
+        learner, progress = keeper.latest(fresh)
+        if progress is None:
+            learner, progress = fresh, Progress()
+            _write_beginning(prepared, record, learner)
+            keeper.save(learner, progress)
+        error = None
+        try:
+            learner, progress = fit(
+                task,
+                batches["train"],
+                plan,
+                parts=batches,
+                learner=learner,
+                progress=progress,
+                record=record,
+                timing=timing,
+                save=keeper.save,
+                at_epoch=lambda learner, progress: _write_weights(record, plan, learner, progress),
+                listen=listen,
+                interrupted=interrupted,
+            )
+        except DivergedError as fault:
+            error, (learner, progress) = fault, fault.last
+        stopped = error is None and progress.epoch < plan.epochs
+        if not stopped:
+            folder.save_model(
+                _host(tree.named({"params": learner.params, "state": learner.state})),
+                _description(prepared),
+            )
+            if error is None:
+                _write_end(prepared, record, learner)
+        record.flush(sync=True)
+        check = next(iter(record.rows("check")), None)
+        result = {
+            "status": "interrupted" if stopped else "diverged" if error else "done",
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "best": progress.best,
+            "final": progress.last,
+            "check": check and {"ok": check["ok"], "worst": check["worst"]},
+            "seconds": time.perf_counter() - began,
+            "message": None if error is None else str(error),
+        }
+    if not stopped:
+        folder.write_result(result)
+    return Outcome(folder.path, result, error)
+
+
+class _Keeper:
+    """Saves checkpoints of a run, and finds the newest: weights, the rule's state, progress, and how long the records were."""
+
+    def __init__(self, folder: RunFolder, record: Record, timing: Record, keep: int):
+        self._folder, self._record, self._timing, self._keep = folder, record, timing, keep
+
+    def save(self, learner: Learner, progress: Progress) -> None:
+        """Write a checkpoint; the records are on the disk before it speaks of them."""
+        self._record.flush(sync=True)
+        self._timing.flush(sync=True)
+        sizes = {"metrics_bytes": self._record.size, "timing_bytes": self._timing.size}
+        checkpoint.save(
+            self._folder.checkpoints,
+            _host(tree.named(learner)),
+            asdict(progress) | sizes,
+            self._keep,
+        )
+
+    def latest(self, template: Learner) -> tuple[Learner, Progress | None]:
+        """Load the newest checkpoint, and cut the records back to where it was made."""
+        found = checkpoint.load_latest(self._folder.checkpoints)
+        arrays, stored = (
+            found if found is not None else ({}, {"metrics_bytes": 0, "timing_bytes": 0})
+        )
+        self._record.truncate(stored.pop("metrics_bytes"))
+        self._timing.truncate(stored.pop("timing_bytes"))
+        if found is None:
+            return template, None
+        try:
+            return tree.restore(template, arrays), Progress(**stored)
+        except TypeError as error:
+            raise CheckpointError(f"the checkpoint's progress is not understood: {error}",
+                                  next="use the version of pullback that wrote it") from error  # fmt: skip
+
+
+def _host(leaves: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(leaf) for name, leaf in leaves.items()}
+
+
+def _write_beginning(prepared: Prepared, record: Record, learner: Learner) -> None:
+    loaded, task = prepared.loaded, prepared.task
+    x = jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), prepared.dtype)
+    record.add("network", **examine.network_row(task, learner.params, learner.state, x))
+    record.add(
+        "data",
+        name=loaded.name,
+        classes=loaded.train.classes,
+        features=loaded.train.features,
+        image=loaded.train.image,
+        standardize=prepared.experiment.data.standardize,
+        **{name: len(part) for name, part in prepared.examples().items()},
+    )
+    if prepared.experiment.check.enabled:
+        record.add("check", **_check(prepared, learner).row())
+    record.add("weights", epoch=0, step=0, **examine.weights_row(learner.params))
+
+
+def _write_weights(record: Record, plan: Plan, learner: Learner, progress: Progress) -> None:
+    """Histograms of the weights in a few epochs, spread evenly in their logarithm."""
+    shown = {1, plan.epochs} | {round(plan.epochs**share) for share in (0.25, 0.5, 0.75)}
+    if progress.epoch in shown:
+        record.add(
+            "weights",
+            epoch=progress.epoch,
+            step=progress.step,
+            **examine.weights_row(learner.params),
+        )
+
+
+def _write_end(prepared: Prepared, record: Record, learner: Learner) -> None:
+    parts = prepared.examples()
+    if prepared.task.classifies:
+        judged = next(name for name in reversed(PARTS) if name in parts)
+        if not parts[judged].streamed:
+            for kind, row in examine.class_rows(prepared.task, learner, judged, parts[judged]):
+                record.add(kind, **row)
+        if prepared.loaded.train.x.shape[1:] == (2,) and not prepared.loaded.train.streamed:
+            record.add(
+                "boundary", **examine.boundary_row(prepared.task, learner, prepared.loaded.train)
+            )
+
+
+def _check(prepared: Prepared, learner: Learner) -> Report:
+    wanted, train = prepared.experiment.check, prepared.loaded.train
+    few = train.take(np.unique(np.linspace(0, len(train) - 1, wanted.examples).astype(int)))
+    x = few.x[:]
+    weight = np.ones(len(few)) if few.weight is None or not few.weight.sum() else few.weight
+    y = few.targets(np.float64, output_width(prepared.experiment, prepared.loaded))
+    return check_gradients(
+        prepared.task.net,
+        prepared.task.loss,
+        prepared.task.penalty,
+        learner.params,
+        learner.state,
+        (x, y, weight),
+        seed=prepared.experiment.seed,
+        entries=wanted.entries,
+        directions=wanted.directions,
+        threshold=wanted.threshold,
+    )
+
+
+def check(experiment: Experiment, data_dir: Path | None = None) -> Report:
+    """Check the derivatives of an experiment's network, loss and penalty at its first weights, on real examples."""
+    with precision(experiment):
+        prepared = prepare(experiment, data_dir)
+        x = jax.ShapeDtypeStruct((1, *prepared.loaded.train.x.shape[1:]), prepared.dtype)
+        return _check(prepared, begin(prepared.task, experiment.seed, x))
+
+
+def _description(prepared: Prepared) -> dict[str, Any]:
+    """All that is needed, beside the arrays, to use the model: the experiment and how inputs are prepared."""
+    return {
+        "format": 1,
+        "experiment": prepared.experiment.toml(),
+        "outputs": output_width(prepared.experiment, prepared.loaded),
+        "preparation": prepared.loaded.preparation.to_json(),
+    }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network that has left its training: what predicting takes, and nothing else."""
+
+    experiment: Experiment
+    task: Task
+    preparation: Preparation
+    params: Any
+    state: Any
+
+
+def load_model(path: Path) -> Model:
+    """Load the model of a run.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    import tomllib
+
+    arrays, description = RunFolder.open(path).load_model()
+    if description.get("format") != 1:
+        raise CheckpointError(f"the model has format {description.get('format')!r}, wanted 1", where=str(path),
+                              next="use the version of pullback that wrote it")  # fmt: skip
+    experiment = config.parse(tomllib.loads(description["experiment"]), f"the model of {path}")
+    preparation = Preparation.from_json(description["preparation"])
+    assert experiment.loss is not None
+    net = experiment.network.build(description["outputs"])
+    task = Task(
+        net,
+        experiment.loss.build(),
+        experiment.rule.build(),
+        classifies=preparation.classes is not None,
+    )
+    with precision(experiment):
+        x = jax.ShapeDtypeStruct((1, *preparation.shape), np.dtype(experiment.precision))
+        params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+        held = tree.restore({"params": params, "state": state}, arrays)
+    return Model(experiment, task, preparation, held["params"], held["state"])
+
+
+def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Measure the model of a run on every part of its data again."""
+    from .train import Part
+
+    model = load_model(path)
+    with precision(model.experiment):
+        prepared = prepare(model.experiment, data_dir)
+        learner = Learner(model.params, model.state, ())
+        return {
+            name: Part(prepared.batches(part), prepared.task.classifies).evaluate(
+                prepared.task, learner
+            )
+            for name, part in prepared.examples().items()
+        }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of each row: the class and the probabilities, or the numbers."""
+
+    values: np.ndarray
+    classes: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def labels(self) -> list[str]:
+        """The most probable class of each row."""
+        assert self.classes is not None
+        return [self.classes[i] for i in self.values.argmax(axis=1)]
+
+    def csv(self) -> str:
+        """As CSV: a column `prediction` and one for each probability, or one for each target."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        rows = self.values.astype(str).tolist()
+        if self.classes is None:
+            writer.writerow(
+                ["prediction"]
+                if self.values.shape[1] == 1
+                else [f"prediction {i}" for i in range(self.values.shape[1])]
+            )
+            writer.writerows(rows)
+        else:
+            writer.writerow(["prediction", *(f"probability of {name}" for name in self.classes)])
+            writer.writerows([label, *row] for label, row in zip(self.labels(), rows, strict=True))
+        return text.getvalue()
+
+    def json(self) -> dict[str, Any]:
+        """As plain data."""
+        if self.classes is None:
+            return {"predictions": self.values.tolist()}
+        return {
+            "classes": list(self.classes),
+            "predictions": self.labels(),
+            "probabilities": self.values.tolist(),
+        }
+
+
+def predict(path: Path, source: Path) -> Predictions:
+    """Predict for new inputs, prepared as the training part was.
+
+    Raises:
+        DataError: the inputs are missing, broken, or not like those of the training.
+    """
+    model = load_model(path)
+    with precision(model.experiment):
+        x = model.preparation.apply(
+            read_inputs(source, model.preparation), np.dtype(model.experiment.precision)
+        )
+        values = predictions(model.task, model.params, model.state, x)
+    if model.preparation.classes is not None and values.shape[1] == 1:
+        values = np.concatenate([1 - values, values], axis=1)
+    return Predictions(values, model.preparation.classes)
+
+
+def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
+    """Versions, devices, where data lie, and a gradient check of a small network."""
+    import importlib.metadata
+    import importlib.util
+    import platform
+
+    from .data import data_directory
+
+    small = config.parse(
+        {
+            "data": {"source": "xor", "n": 40, "noise": 0.1},
+            "network": {"hidden": [4], "activation": "tanh"},
+        },
+        "doctor",
+    )
+    report = check(small)
+    found = {
+        "pullback": importlib.metadata.version("pullback"),
+        "python": platform.python_version(),
+    }
+    found |= {
+        name: importlib.metadata.version(name)
+        for name in ("jax", "jaxlib", "numpy", "scikit-learn")
+    }
+    found |= {"device": device(), "data": str(data_directory(data_dir))}
+    found["parquet"] = (
+        "yes" if importlib.util.find_spec("pyarrow") else "no: pip install 'pullback[parquet]'"
+    )
+    found["gradient check"] = (
+        f"{'ok' if report.ok else 'FAILED'}: worst relative error {report.worst:.1e}"
+    )
+    return found

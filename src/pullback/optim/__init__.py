@@ -1,0 +1,4 @@
+"""Rules: how gradients become updates."""
+
+from .descent import SGD as SGD
+from .descent import Rule as Rule

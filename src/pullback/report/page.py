@@ -1,0 +1,214 @@
+"""One HTML page: every figure inside it, no script, no request, and user's words never taken for markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..files import write_bytes, write_text, writing
+from . import figures, words
+from .figures import Absent, Figure
+from .history import History, distinct_names, value
+from .verdict import Card, Notice, cards, held_out, notices, verdict
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+_SECTIONS: tuple[tuple[str, str, tuple[Callable[[History], Figure | Absent], ...]], ...] = (
+    ("network", "Network", (figures.network,)),
+    (
+        "learning",
+        "Learning",
+        (figures.loss_curves, figures.metric_curves, figures.step_loss, figures.output_loss),
+    ),
+    ("outcomes", "Outcomes", (figures.confusion, figures.boundary, figures.most_wrong)),
+    ("inside", "Inside", (figures.delta_flow, figures.update_ratio, figures.weight_ridges)),
+    ("check", "Gradient check", (figures.check_scatter, figures.check_blocks)),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its figures, and one line for each that could not be drawn."""
+
+    id: str
+    title: str
+    figures: list[Figure]
+    absent: list[Absent]
+
+    @property
+    def placed(self) -> list[tuple[Figure, str]]:
+        """The figures, each with its place: wide, half of a pair, or alone beside its own caption."""
+        places: list[tuple[Figure, str]] = []
+        for is_wide, group in groupby(self.figures, key=lambda figure: figure.wide):
+            drawn = list(group)
+            places += [(figure, "wide" if is_wide else "half") for figure in drawn]
+            if not is_wide and len(drawn) % 2:
+                places[-1] = (drawn[-1], "alone")
+        return places
+
+    @classmethod
+    def of(cls, id: str, title: str, drawn: Sequence[Figure | Absent]) -> Section:
+        """Part what was drawn from what was not."""
+        return cls(
+            id,
+            title,
+            [figure for figure in drawn if isinstance(figure, Figure)],
+            [figure for figure in drawn if isinstance(figure, Absent)],
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the page says of one run in words and numbers."""
+
+    id: str
+    name: str
+    status: str
+    sentences: list[str]
+    notices: list[Notice]
+    cards: list[Card]
+    settings: str
+    versions: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, history: History, id: str, name: str) -> Summary:
+        """Sum up a run."""
+        return cls(
+            id,
+            name,
+            history.status,
+            verdict(history),
+            notices(history),
+            cards(history),
+            history.settings,
+            list(_flat(history.meta)),
+        )
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write the report of a run, or the comparison of several, as one self-contained page.
+
+    The report of one run also leaves each figure as a file in the folder `figures` of the run.
+
+    Args:
+        runs: folders of runs, finished or not.
+        out: the page; an older one is replaced.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ConfigError: no run was named.
+        CheckpointError: a folder holds no run, or a file of it is broken.
+        OutputError: the page or a figure cannot be written.
+    """
+    if not runs:
+        raise ConfigError(
+            "a report wants at least one run, got none", next="name the folder of a run"
+        )
+    histories = [History.read(Path(run)) for run in runs]
+    if len(histories) == 1:
+        page = _one(histories[0])
+    else:
+        page = _several(histories)
+    write_text(out, page)
+    return out
+
+
+def _one(history: History) -> str:
+    sections = [
+        Section.of(id, title, [draw(history) for draw in draws]) for id, title, draws in _SECTIONS
+    ]
+    folder = history.folder / "figures"
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    for section in sections:
+        for figure in section.figures:
+            write_bytes(folder / f"{figure.id}.{figure.format}", figure.image)
+    run = Summary.of(history, "run", history.name)
+    return _render("run.html", title=history.name, run=run, sections=sections)
+
+
+def _several(histories: Sequence[History]) -> str:
+    names = distinct_names(histories)
+    overlays = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
+    # Where no part was held out, the held-out loss is the training loss: one figure, not two.
+    drawn = {figure.id: figure for figure in (draw(histories) for draw in overlays)}
+    return _render(
+        "comparison.html",
+        title=f"{words.plural(len(histories), 'run')} compared",
+        rows=[_row(name, history) for name, history in zip(names, histories, strict=True)],
+        differences=_differences(histories),
+        names=names,
+        section=Section.of("curves", "Curves", list(drawn.values())),
+        runs=[
+            (
+                Summary.of(history, f"run-{n}", name),
+                Section.of(f"run-{n}-figures", "", [figures.loss_curves(history)]),
+            )
+            for n, (name, history) in enumerate(zip(names, histories, strict=True), start=1)
+        ],
+    )
+
+
+def _row(name: str, history: History) -> dict[str, str]:
+    """Say a run in one line of the table of a comparison."""
+    part, final, network, best = (
+        held_out(history),
+        history.final,
+        history.last("network"),
+        history.best,
+    )
+    check = history.last("check")
+    metric = value(final, part, history.metric) if final and part else None
+    said = words.percent(metric) if history.metric == "accuracy" else words.number(metric)
+    return {
+        "run": name,
+        "status": history.status,
+        "parameters": words.count(network["parameters"]) if network else "–",
+        "part": part or "–",
+        "accuracy or R²": said,
+        "loss": words.number(value(final, part, "loss") if final and part else None),
+        "best validation loss": words.number(best["validation"]["loss"] if best else None),
+        "at epoch": words.number(best["epoch"] if best else None),
+        "gradient check": "not run" if check is None else "right" if check["ok"] else "wrong",
+        "time": words.duration((history.result or {}).get("seconds")),
+    }
+
+
+def _differences(histories: Sequence[History]) -> list[tuple[str, list[str]]]:
+    """List the settings in which the runs differ, with the value of each run."""
+    settings = [dict(_flat(history.config)) for history in histories]
+    keys = list(dict.fromkeys(key for setting in settings for key in setting))
+    rows = [(key, [setting.get(key, "–") for setting in settings]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested tables as (dotted name, text)."""
+    for key, leaf in tree.items():
+        if isinstance(leaf, dict):
+            yield from _flat(leaf, f"{prefix}{key}.")
+        else:
+            yield (
+                f"{prefix}{key}",
+                " ".join(map(str, leaf)) if isinstance(leaf, list) else str(leaf),
+            )
+
+
+def _render(template: str, **page: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ordinal"] = words.ordinal
+    return environment.get_template(template).render(policy=_POLICY, **page)

@@ -1,0 +1,38 @@
+"""What all tests share: strictness, and genuine data where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+# Broadcasting and promotion are written out in this package; anything implicit is an error here.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the studies of minutes too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="a study of minutes: run with --long")
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def mnist_directory() -> Path:
+    """A folder that holds genuine MNIST, or skip."""
+    given = os.environ.get("PULLBACK_DATA")
+    places = [Path(given)] if given else []
+    places.append(Path(__file__).parents[2] / "shared" / "data")
+    for place in places:
+        for folder in (place, place / "mnist"):
+            if list(folder.glob("train-images-idx3-ubyte*")):
+                return place
+    pytest.skip("genuine MNIST is not here: set PULLBACK_DATA to a folder that holds its IDX files")
