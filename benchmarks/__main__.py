@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import tempfile
-import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -23,114 +20,12 @@ import numpy as np
 from pullback.errors import PullbackError
 
 from .contenders import PEERS, Contender, Pullback
+from .measure import Times, Worker, time_epochs, time_fits
 from .workloads import WORKLOADS, Workload, load
-
-# Rows on which accuracy is measured after the clock has stopped.
-JUDGED = 2_000
-
-Times = dict[str, list[float]]
-
-
-def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int) -> None:
-    """Run one contender: each message is a start signal, each answer the seconds that followed it."""
-    x, labels = np.load(folder / "x.npy"), np.load(folder / "labels.npy")
-    try:
-        contender = kind(work, x, labels)
-    except ImportError as error:
-        pipe.send((None, str(error)))
-        return
-    pipe.send((contender.about(), None))
-    pipe.recv()
-    began = time.perf_counter()
-
-    def pause():
-        nonlocal began
-        pipe.send(time.perf_counter() - began)
-        pipe.recv()
-        began = time.perf_counter()
-
-    if work.fit_epochs:
-        for _ in range(2):
-            contender.fit()
-            pause()
-    else:
-        contender.train(epochs, pause)
-    pipe.send(float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED])))
-
-
-class Worker:
-    """The parent's end of a contender's process."""
-
-    def __init__(self, kind: type[Contender], work: Workload, folder: Path, epochs: int = 0):
-        """Start the process and wait until the library is imported."""
-        spawn = multiprocessing.get_context("spawn")
-        self.name = kind.name
-        self.pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(
-            target=serve, args=(theirs, kind, work, folder, epochs), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self.about, self.missing = self._answer()
-
-    def _answer(self):
-        try:
-            return self.pipe.recv()
-        except EOFError:
-            sys.exit(f"benchmarks: {self.name} failed; its traceback is above")
-
-    def turn(self) -> float:
-        """Let it work until its next pause, and return its answer."""
-        self.pipe.send("go")
-        return self._answer()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.pipe.close()
-        self._process.terminate()
-        self._process.join()
-
-
-def time_epochs(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
-    """Time one epoch of each contender per round, after an epoch that warms up."""
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(k, work, folder, rounds + 1)) for k in kinds]
-        for worker in workers:
-            worker.turn()
-        seconds: Times = {worker.name: [] for worker in workers}
-        for turn in range(rounds):
-            # Back and forth, so that nobody always follows the same neighbour.
-            for worker in workers if turn % 2 == 0 else reversed(workers):
-                seconds[worker.name].append(worker.turn())
-        accuracy = {worker.name: [worker.turn()] for worker in workers}
-    return {"warm epoch": seconds}, accuracy
-
-
-def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
-    """Time two fits of each contender per round in a fresh process.
-
-    new process: from its start, with all imports, to the end of the first fit;
-    first fit: that fit alone; second fit: another of the same shapes.
-    """
-    measures = ("new process", "first fit", "second fit")
-    seconds: dict[str, Times] = {m: {kind.name: [] for kind in kinds} for m in measures}
-    accuracy: Times = {kind.name: [] for kind in kinds}
-    for turn in range(rounds):
-        for kind in kinds if turn % 2 == 0 else reversed(kinds):
-            began = time.perf_counter()
-            with Worker(kind, work, folder) as worker:
-                first = worker.turn()
-                found = (time.perf_counter() - began, first, worker.turn())
-                for measure, value in zip(measures, found, strict=True):
-                    seconds[measure][kind.name].append(value)
-                accuracy[kind.name].append(worker.turn())
-    return seconds, accuracy
 
 
 def installed(work: Workload, folder: Path) -> tuple[list[type[Contender]], dict[str, str]]:
-    """Return the contenders that can be imported, and what they say of themselves; name the others."""
+    """Return the contenders that can be imported, and what each says of itself; name the others."""
     present, about = [], {}
     for kind in (Pullback, *PEERS):
         with Worker(kind, work, folder) as worker:
@@ -150,7 +45,8 @@ def ratios(seconds: Times) -> dict[str, dict[str, float]]:
     """
     found = {}
     for peer in seconds.keys() - {Pullback.name}:
-        each = [ours / theirs for ours, theirs in zip(seconds[Pullback.name], seconds[peer], strict=True)]
+        pairs = zip(seconds[Pullback.name], seconds[peer], strict=True)
+        each = [ours / theirs for ours, theirs in pairs]
         found[peer] = {"median": statistics.median(each), "min": min(each), "max": max(each)}
     return found
 
@@ -197,7 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", choices=names, action="append",
                         help=f"one workload; repeatable: {', '.join(names)}")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("PULLBACK_DATA"),
-                        help="where MNIST lies [env: PULLBACK_DATA; default: random data]")  # fmt: skip
+                        help="where MNIST lies [env: PULLBACK_DATA; else random]")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="how often each contender is timed [default: 5]")
     parser.add_argument("--threads", type=int, metavar="N",
                         help="let every contender have only N processors (Linux)")  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Contender:
     name: str
 
     def __init__(self, work: Workload, x: np.ndarray, labels: np.ndarray):
+        """Keep the work; a subclass imports its library."""
         self.work, self.x, self.labels = work, x, labels
         self.classes = int(labels.max()) + 1
 
@@ -37,7 +39,7 @@ class Contender:
         raise NotImplementedError
 
     def train(self, epochs: int, pause: Pause) -> None:
-        """Train from fresh weights, without evaluation; pause after each epoch, with all work done."""
+        """Train from fresh weights, without evaluation; pause after each epoch's last step."""
         raise NotImplementedError
 
     def fit(self) -> None:
@@ -57,6 +59,7 @@ class Pullback(Contender):
     def __init__(self, work, x, labels):
         """Import the library and build the network."""
         super().__init__(work, x, labels)
+        from pullback.initializer import FanInUniform
         from pullback.loss import SoftmaxCrossEntropy
         from pullback.maps import Affine, Relu, Selu, chain
         from pullback.optim import SGD
@@ -64,8 +67,11 @@ class Pullback(Contender):
         from pullback.train import Task
 
         activation = {"relu": Relu, "selu": Selu}[work.activation]
-        hidden = [m for width in work.hidden for m in (Affine(width, work.bias), activation())]
-        net = chain(*hidden, Affine(self.classes, work.bias))
+        widths = (*work.hidden, self.classes)
+        # The distribution with which PyTorch begins, so that both travel the same road.
+        affine = [Affine(width, work.bias, FanInUniform()) for width in widths]
+        hidden = [m for each in affine[:-1] for m in (each, activation())]
+        net = chain(*hidden, affine[-1])
         penalty = Sum((L2(work.l2),))
         self.task = Task(net, SoftmaxCrossEntropy(), SGD(work.learning_rate), penalty)
 
@@ -75,8 +81,8 @@ class Pullback(Contender):
         import pullback
 
         device = jax.devices()[0]
-        threads = f", {_cpus()} XLA threads" if device.platform == "cpu" else ""
-        return f"pullback {pullback.__version__}, jax {jax.__version__} on {device.platform}{threads}"
+        where = f"{_cpus()} XLA threads" if device.platform == "cpu" else device.device_kind
+        return f"pullback {pullback.__version__}, jax {jax.__version__}, {where}"
 
     def train(self, epochs, pause):  # noqa: D102
         from pullback.data import Batches
@@ -116,7 +122,7 @@ class Torch(Contender):
         activation = {"relu": nn.ReLU, "selu": nn.SELU}[self.work.activation]
         widths = (self.x.shape[1], *self.work.hidden, self.classes)
         layers = []
-        for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+        for d_in, d_out in pairwise(widths):
             layers += [nn.Linear(d_in, d_out, bias=self.work.bias), activation()]
         return nn.Sequential(*layers[:-1])
 
@@ -189,7 +195,7 @@ class ScikitLearn(Contender):
         self.model = self._new()
         classes = np.arange(self.classes)
         for _ in range(epochs):
-            self.model.partial_fit(self.x, self.labels, classes)
+            self.model.partial_fit(self.x, self.labels, classes=classes)
             pause()
 
     def fit(self):  # noqa: D102

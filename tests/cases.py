@@ -1,4 +1,4 @@
-"""One table of cases for each kind of thing. A public class that is missing from its table fails `test_tables`."""
+"""One table of cases for each kind of thing; `test_tables` fails for a class without a case."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Folders of runs that never ran, with rows as a trainer writes them, for the tests of the report."""
+"""Folders of runs that never ran, with the rows of a trainer, to test the report."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,16 @@ class Sample:
         self.metrics = Record(folder / "metrics.jsonl")
         self.last: dict = {}
 
-    def network(self, layers, input, loss, penalty="L2(0.001)", rule="SGD(learning_rate=0.1)"):
-        """Write the row of a network given as (name, map, reads, shape, parameters, text)."""
+    def network(self, layers, input, loss, penalty="L2(0.001)", shared="shared"):
+        """Write the row of a network given as (name, map, reads, shape, parameters, text).
+
+        Layers whose name ends in `shared` share the parameters of the first of them.
+        """
+        owner = next((layer[0] for layer in layers if layer[0].endswith(shared)), "")
         rows = [
             {
                 "name": name,
+                "owner": owner if name.endswith(shared) else name,
                 "map": map,
                 "reads": list(reads),
                 "shape": list(shape),
@@ -61,17 +67,18 @@ class Sample:
             }
             for name, map, reads, shape, parameters, text in layers
         ]
-        total = sum(row["parameters"] for row in rows)
-        about = {"loss": loss, "penalty": penalty, "rule": rule}
+        total = sum(row["parameters"] for row in rows if row["owner"] == row["name"])
+        about = {"loss": loss, "penalty": penalty, "rule": "SGD(learning_rate=0.1)"}
         self.metrics.add(
             "network", layers=rows, input=list(input), parameters=total, bytes=4 * total, **about
         )
-        self.weighted = [row["name"] for row in rows if row["parameters"]]
+        held = [row["owner"] for row in rows if row["parameters"]]
+        self.weighted = list(dict.fromkeys(held))
 
     def chain(self, widths, activation="Relu", loss="SoftmaxCrossEntropy()"):
         """Write a chain of affine maps with an activation between them."""
         layers, reads = [], "x"
-        for n, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for n, (wide, narrow) in enumerate(pairwise(widths), start=1):
             size = wide * narrow + narrow
             text = f"Affine(width={narrow})"
             layers.append((f"affine{n}", "Affine", [reads], [narrow], size, text))
@@ -101,7 +108,8 @@ class Sample:
                 {"index": [n, 3], "analytic": a, "numeric": b}
                 for n, (a, b) in enumerate(zip(analytic.tolist(), numeric.tolist(), strict=True))
             ]
-            blocks.append({"name": name, "error": error, "ok": right, "entries": pairs})
+            errors = {"error": error, "along_error": error / 2}
+            blocks.append({"name": name, **errors, "ok": right, "entries": pairs})
             slope = 0.1 * float(self.rng.normal())
             direction = {"name": name, "analytic": slope, "numeric": slope * (1 + error)}
             directions.append(direction)
@@ -176,7 +184,7 @@ class Sample:
             true = int(self.rng.integers(classes))
             other = (true + 1 + int(self.rng.integers(max(classes - 1, 1)))) % classes
             row = {"index": 10 + rank, "true": true, "predicted": other, "loss": 4.0 / (1 + rank)}
-            row |= {"probability": 0.99 - 0.01 * rank, "pixels": None, "features": None}
+            row |= {"probability": 0.001 + 0.01 * rank, "pixels": None, "features": None}
             if pixels:
                 row["pixels"] = self._scribble(*pixels)
             if features:
@@ -252,7 +260,7 @@ def plane(folder: Path, classes=2, epochs=40) -> Path:
         ("skip", "Add", ["join", "affine2"], [20], 0, "Add()"),
         ("affine3", "Affine", ["skip"], [1], 21, "Affine(width=1)"),
     ]
-    sample.network(layers, [2], "SigmoidCrossEntropy()", penalty="")
+    sample.network(layers, [2], "SigmoidCrossEntropy()", penalty="none")
     names = ["inner", "outer", "far", "farther"][:classes]
     sample.data("circles", classes=names, features=["x1", "x2"])
     sample.check(ok=False)

@@ -135,6 +135,37 @@ def test_one_set_aside_stands_for_the_missing_one(tmp_path):
     assert os.listdir(tmp_path) == ["step-000000001"]
 
 
+def with_one_set_aside(folder):
+    """Return a folder as a writer leaves it that is killed before its last deletion."""
+    path = folder / "a"
+    sealed.write(path, "kind", {"file": b"old"})
+    shutil.copytree(path, folder / ".old-a")
+    sealed.write(folder / "new", "kind", {"file": b"new"})
+    shutil.rmtree(path)
+    (folder / "new").rename(path)
+    return path
+
+
+def test_one_set_aside_does_not_hinder_the_next_writer(tmp_path):
+    path = with_one_set_aside(tmp_path)
+    sealed.write(path, "kind", {"file": b"newer"})
+    assert sealed.read(path, "kind", ["file"]) == {"file": b"newer"}
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_removal_cut_short_does_not_bring_back_one_set_aside(tmp_path, monkeypatch):
+    path = with_one_set_aside(tmp_path)
+    places = []
+
+    def discard_one(place):
+        shutil.rmtree(place)
+        places.append(sealed.find(path))
+
+    monkeypatch.setattr(sealed, "discard", discard_one)
+    sealed.remove(path)
+    assert places == [path, None]
+
+
 # Broken ones
 
 

@@ -20,7 +20,7 @@ def parse(text: str):
 
 def test_a_resolved_experiment_reads_back_as_itself():
     first = parse(
-        'name = "a"\nloss = "squared-error"\n[network]\nlayers = [{name = "affine", width = 3}, "tanh"]'
+        'loss = "squared-error"\n[network]\nlayers = [{name = "affine", width = 3}, "tanh"]'
     )
     assert parse(first.toml()) == first
     assert config.read(None) == parse("") == parse(config.read(None).toml())
@@ -77,8 +77,8 @@ def test_objects_become_tables_and_objects_again(obj):
 
 
 def test_settings_come_last():
-    e = config.read(None, ["rule.learning_rate=0.5", "network.hidden=[3]", "network.activation.name=tanh", "name=x-1", "data.n=7",
-                           "data.source=xor"])  # fmt: skip
+    settings = ["rule.learning_rate=0.5", "network.hidden=[3]", "network.activation.name=tanh"]
+    e = config.read(None, [*settings, "name=x-1", "data.n=7", "data.source=xor"])
     assert (e.rule.learning_rate, e.network.hidden, e.network.activation.name, e.name) == (
         0.5,
         (3,),
@@ -136,9 +136,15 @@ def test_what_does_not_fit_is_refused_in_one_sentence(text, sentence):
 
 @pytest.mark.parametrize(
     ("setting", "sentence"),
-    [("seed", "form key=value"), ("=3", "form key=value"), ("seed=1 2", "not a TOML value"), ("name.first=3", "name: "),
-     ("train.epochs=[", "not a TOML value"), ("seed.x.y=1", "seed")],
-)  # fmt: skip
+    [
+        ("seed", "form key=value"),
+        ("=3", "form key=value"),
+        ("seed=1 2", "not a TOML value"),
+        ("name.first=3", "name: "),
+        ("train.epochs=[", "not a TOML value"),
+        ("seed.x.y=1", "seed"),
+    ],
+)
 def test_bad_settings_are_refused(setting, sentence):
     with pytest.raises(ConfigError, match=sentence):
         config.read(None, [setting])

@@ -188,3 +188,17 @@ def test_damaged_files_never_escape(tmp_path_factory, data):
     except DataError as error:
         said = str(error)
         assert "\n" not in said
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xD800])
+def test_text_that_is_no_text_is_refused(tmp_path, code):
+    paths = npy(tmp_path, X)
+    np.save(paths[1], np.array([code] * 6, np.uint32).view("<U1"))
+    with pytest.raises(DataError, match="text that is not Unicode"):
+        read_npy(*paths, limit_bytes=1e9)
+
+
+def test_names_from_a_file_stay_on_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"array 'x\\ny'") as caught:
+        read_npz(npz(tmp_path, **{"x\ny": X}))
+    assert "\n" not in str(caught.value)

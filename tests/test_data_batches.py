@@ -66,7 +66,7 @@ def test_every_epoch_visits_every_row_once(n, batch_size, limit_rows, epoch, dis
     assert len(steps) == source.steps_per_epoch
     assert sorted(row for step in steps for row in step) == list(range(1, n + 1))
     assert [len(step) for step in steps[:-1]] == [batch_size] * (len(steps) - 1)
-    assert len(steps[-1]) == n % batch_size or batch_size
+    assert len(steps[-1]) == (n % batch_size or batch_size)
 
 
 @settings(max_examples=200, deadline=None)
@@ -121,7 +121,7 @@ def test_the_resident_order_is_uniform():
 
 
 def test_streaming_mixes_chunks_across_epochs():
-    """The rows that share a chunk with row 1 differ from epoch to epoch, because the start moves."""
+    """The rows that share a chunk with row 1 differ between epochs, because the start moves."""
     source = batches(40, 2, 16 * ROW_BYTES)
     mates = set()
     for epoch in range(20):

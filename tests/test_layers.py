@@ -13,8 +13,9 @@ ROOT = Path(pullback.__file__).parent
 
 # A row may import the rows before it, and itself where it is a folder.
 ORDER = [
-    "errors", "jsontext", "files", "tree", "record", "data", "initializer", "maps", "loss", "penalty", "optim",
-    "check", "tensors", "sealed", "checkpoint", "train", "runs", "examine", "config", "experiment", "report", "cli",
+    "errors", "jsontext", "files", "tree", "record", "data", "initializer", "maps", "loss",
+    "penalty", "optim", "check", "tensors", "sealed", "checkpoint", "train", "runs", "examine",
+    "config", "experiment", "report", "cli",
 ]  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_a_uniform_cotangent_would_hide_the_diagonal_softmax_from_nobody_but_us(
     ids=str,
 )
 def test_the_slope_at_a_kink(map, slope):
-    y, saved, _ = map.forward({}, {}, jnp.zeros((1, 1)), Run())
+    _, saved, _ = map.forward({}, {}, jnp.zeros((1, 1)), Run())
     _, dx = map.reverse({}, saved, jnp.ones((1, 1)))
     assert float(dx[0, 0]) == pytest.approx(slope)
 
@@ -249,9 +249,16 @@ def test_shape_errors_name_the_node(net, shape, sentence):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: Affine(0), lambda: maps.LeakyRelu(0), lambda: maps.LeakyRelu(2), lambda: maps.SquaredExponential(0),
-     lambda: maps.SquaredExponential(float("nan")), lambda: maps.Part(2, 2), lambda: towers(Affine(2), maps.Add(), 1)],
-)  # fmt: skip
+    [
+        lambda: Affine(0),
+        lambda: maps.LeakyRelu(0),
+        lambda: maps.LeakyRelu(2),
+        lambda: maps.SquaredExponential(0),
+        lambda: maps.SquaredExponential(float("nan")),
+        lambda: maps.Part(2, 2),
+        lambda: towers(Affine(2), maps.Add(), 1),
+    ],
+)
 def test_constructors_refuse_what_makes_no_sense(make):
     with pytest.raises(ConfigError):
         make()

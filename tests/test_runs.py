@@ -67,12 +67,9 @@ def test_the_folder_holds_what_the_design_says(path):
 def test_a_run_is_finished_when_it_has_a_result(tmp_path):
     with RunFolder.create(tmp_path / "run") as run:
         assert not run.finished
-        run.write_result({"status": "interrupted", "best": float("inf")})
+        run.write_result({"status": "diverged", "best": float("inf")})
         assert run.finished
-        assert files.read_json(run.result) == {"status": "interrupted", "best": float("inf")}
-        run.withdraw_result()
-        assert not run.finished
-        run.withdraw_result()
+        assert files.read_json(run.result) == {"status": "diverged", "best": float("inf")}
 
 
 def test_meta_tells_versions_seed_device_data_and_command(path):

@@ -1,4 +1,4 @@
-"""Training: the step by hand, the compiled run of steps, cuts, streams, divergence, other people's rules."""
+"""Training: the step by hand, the compiled run of steps, cuts, streams, divergence, Optax."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def test_r2_by_hand():
     learner = begin(task, 0, x)
     learner.params["affine1"]["bias"] = jnp.array([2.0, 5.0])
     row = Part(Batches(x, y, None, 4, 0, limit_bytes=float("inf")), False).evaluate(task, learner)
-    # Σ(y − 2)² = 1 + 0 + 1 + 16 = 18 against Σ(y − 3)² = 4 + 1 + 0 + 9 = 14; the constant target is met.
+    # Σ(y − 2)² = 1 + 0 + 1 + 16 = 18 against Σ(y − 3)² = 4 + 1 + 0 + 9 = 14;
+    # the constant target is met.
     assert row["r2"] == pytest.approx(((1 - 18 / 14) + 1) / 2, rel=1e-5)
 
 
@@ -249,7 +250,7 @@ def test_divergence_is_blamed_on_the_step_that_did_it():
 def test_weights_that_break_in_the_last_step_of_an_epoch_are_seen():
     # The update of the only step overflows; its loss was finite.
     task = Task(chain(Affine(3)), SquaredError(), SGD(3e38))
-    with pytest.raises(DivergedError, match="the (update|parameter)|gradient"):
+    with pytest.raises(DivergedError, match=r"the (update|parameter)|gradient"):
         fit(task, batches(50, 50), Plan(epochs=1, evaluate_epochs=0))
 
 

@@ -38,7 +38,10 @@ FLOOR = 1e-4
 
 @dataclass(frozen=True)
 class Entry:
-    """One derivative, twice: `analytic` from our reverse, `numeric` by differences. A direction has no index."""
+    """One derivative, twice: `analytic` from our reverse, `numeric` by differences.
+
+    A direction has no index.
+    """
 
     analytic: float
     numeric: float
@@ -47,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Block:
-    """The checked derivatives of one array of parameters, and their relative error as one number."""
+    """The checked derivatives of one array of parameters, and their relative error."""
 
     name: str
     error: float
@@ -97,7 +100,8 @@ class Report:
                 ]
         verdict = "every derivative is right" if self.ok else "a derivative is wrong"
         lines.append(
-            f"{verdict}: worst relative error {self.worst:.1e}, threshold {self.threshold:.0e}, {self.examples} examples"
+            f"{verdict}: worst relative error {self.worst:.1e}, "
+            f"threshold {self.threshold:.0e}, {self.examples} examples"
         )
         return "\n".join(lines)
 
@@ -157,7 +161,7 @@ def check_gradients(
     directions: int = 4,
     threshold: float = 1e-7,
 ) -> Report:
-    """Check the derivative of loss + penalty with respect to every array of parameters, on real examples, in float64.
+    """Check the derivative of loss + penalty by every array of parameters, in float64.
 
     The pass is a training pass with one fixed key, so that masks are the same in every evaluation.
 
@@ -234,7 +238,7 @@ def _choose(rng, a: np.ndarray, entries: int) -> np.ndarray:
 
 
 class Differences:
-    """Central differences of one function of a flat vector, compiled once for all entries and directions."""
+    """Central differences of one function of a flat vector, compiled once for all places."""
 
     def __init__(self, value: Callable):
         self._one = jax.jit(partial(_entry, value))
@@ -280,7 +284,7 @@ class MapErrors:
 def check_map(
     map: Map, x, run: Run | None = None, *, seed: int = 0, params=None, state=None
 ) -> MapErrors:
-    """Compare a map's `reverse` in float64 with central differences and with `jax.vjp` of its `forward`.
+    """Compare a map's `reverse` with central differences and `jax.vjp` of `forward`, in float64.
 
     The cotangent is random, not uniform: a sum of outputs would hide what cancels in it (the
     reverse of a softmax, say). Every entry of the parameters and of x is checked; use small shapes.

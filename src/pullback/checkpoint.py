@@ -124,7 +124,7 @@ def load_latest(folder: Path, accept_older: bool = False) -> Loaded | None:
             broken = broken or error
             continue
         if broken and not accept_older:
-            advice = f"{path.name} is whole: accept an older checkpoint to go on from there"
+            advice = f"{path.name} is whole: `pullback resume --accept-older` goes on from there"
             raise CheckpointError(broken.what, where=broken.where, next=advice)
         return loaded
     if broken:

@@ -10,15 +10,17 @@ Nothing heavy is imported here: `pullback --help` must answer at once, and does 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from .errors import PullbackError
+from . import __version__, jsontext
+from .errors import OutputError, PullbackError
 
 if TYPE_CHECKING:
     from .experiment import Outcome
@@ -34,16 +36,15 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except PullbackError as error:
-            click.echo(f"pullback: {error}", err=True)
+            _tell(f"pullback: {error}")
             ctx.exit(error.exit_code)
-        except BrokenPipeError:
-            # The reader of our output has gone; nobody is left to be told.
-            sys.stderr.close()
-            ctx.exit(0)
+        except KeyboardInterrupt:
+            _tell("pullback: stopped at once")
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pullback")
+@click.version_option(__version__)
 def main() -> None:
     """Train feed-forward networks whose every derivative is written down and checked.
 
@@ -85,7 +86,32 @@ experiment_file = click.argument("file", required=False, type=click.Path(path_ty
 
 
 def _say(result: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps({"schema_version": 1} | result, allow_nan=False) if as_json else text)
+    _print((jsontext.encode({"schema_version": 1, **result}) if as_json else text) + "\n")
+
+
+def _print(text: str) -> None:
+    """Write a result to stdout. A reader that has gone is no error, a full disk is."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        raise OutputError(f"cannot write the result to stdout: {error.strerror}") from error
+
+
+def _tell(text: str) -> None:
+    """Write to stderr while somebody reads it: training does not end because its watcher has left."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send nowhere what waits in the stream's buffer; the interpreter flushes it again at its end."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @main.command()
@@ -106,12 +132,15 @@ def train(file, settings, data_dir, style, as_json, out, force) -> None:
 @main.command()
 @run_folder
 @_options(data_dir, progress, as_json)
-def resume(run, data_dir, style, as_json) -> None:
+@click.option("--accept-older", is_flag=True, help="If the newest checkpoint is broken, take an older.")
+def resume(run, data_dir, style, as_json, accept_older) -> None:
     """Go on with an unfinished RUN, in the same folder, to the same end as if it had never stopped."""
     from . import experiment
 
     with _showing(style) as show, _interruptible() as interrupted:
-        outcome = experiment.resume(run, data_dir=data_dir, listen=show, interrupted=interrupted)
+        outcome = experiment.resume(
+            run, data_dir=data_dir, accept_older=accept_older, listen=show, interrupted=interrupted
+        )
     _finish(outcome, as_json)
 
 
@@ -124,7 +153,7 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
     if outcome.error is not None:
         raise outcome.error
     if outcome.result["status"] == "interrupted":
-        click.echo(f"pullback: interrupted; `pullback resume {outcome.folder}` goes on", err=True)
+        _tell(f"pullback: interrupted; `pullback resume {outcome.folder}` goes on")
         sys.exit(INTERRUPTED)
 
 
@@ -156,7 +185,7 @@ def predict(run, source, out, as_json) -> None:
     elif as_json:
         _say(predictions.json(), True, "")
     else:
-        click.echo(predictions.csv(), nl=False)
+        _print(predictions.csv())
 
 
 @main.command()
@@ -250,7 +279,7 @@ def init(path, force) -> None:
     if path.exists() and not force:
         raise OutputError(f"'{path}' exists", next="give another name, or --force")
     write_text(path, resources("pullback").joinpath("experiment.toml").read_text("utf-8"))
-    click.echo(f"Wrote {path}; `pullback train {path}` trains it")
+    _print(f"Wrote {path}; `pullback train {path}` trains it\n")
 
 
 @main.command()
@@ -258,7 +287,7 @@ def schema() -> None:
     """Print the JSON Schema of an experiment file, for editors."""
     from .config import schema
 
-    click.echo(json.dumps(schema(), indent=2))
+    _print(json.dumps(schema(), indent=2) + "\n")
 
 
 @main.command()
@@ -283,7 +312,7 @@ def _interruptible():
         nonlocal asked
         asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        click.echo("\npullback: stopping after this step; Ctrl-C again stops at once", err=True)
+        _tell("\npullback: stopping after this step; Ctrl-C again stops at once")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -312,10 +341,13 @@ def _plain():
 
     def show(tick):
         nonlocal shown
-        last, epoch = tick.progress.last, tick.progress.epoch
-        if last is not None and epoch > shown and last["step"] == tick.progress.step:
-            shown = epoch
-            click.echo(f"epoch {epoch}/{tick.epochs}  {_summary(last)}  {tick.examples_per_second:,.0f} examples/s", err=True)
+        epoch, step, last = tick.progress.epoch, tick.progress.step, tick.progress.last
+        ended = step * tick.epochs == epoch * tick.steps
+        if not ended or epoch == shown:
+            return
+        shown = epoch
+        found = _summary(last) if last and last["step"] == step else f"loss {tick.loss:.4f}"
+        _tell(f"epoch {epoch}/{tick.epochs}  {found}  {tick.examples_per_second:,.0f} examples/s")
 
     return show
 

@@ -8,6 +8,8 @@ rule.learning_rate=0.1``).
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import re
 import tomllib
 import typing
@@ -52,9 +54,9 @@ RULES: dict[str, type] = {"sgd": optim.SGD}
 
 
 class Section(BaseModel):
-    """A table of the file. Unknown keys are refused."""
+    """A table of the file. Unknown keys are refused, and so are values of another type: no "5" for 5, no true for 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Table(Section):
@@ -113,11 +115,9 @@ def _one_of(tables: Iterable[type[Table]], usual: str | None = None) -> Any:
             return {"name": usual, **value}
         return value
 
-    union = (
-        Annotated[tables, Field(discriminator="name")]
-        if len(tables) > 1
-        else tables[0]
-    )
+    union: Any = functools.reduce(operator.or_, tables)
+    if len(tables) > 1:
+        union = Annotated[union, Field(discriminator="name")]
     return Annotated[union, pydantic.BeforeValidator(named)]
 
 
@@ -331,7 +331,7 @@ def read(path: Path | None, settings: Iterable[str] = ()) -> Experiment:
     table = {} if path is None else _parse_file(Path(path))
     for setting in settings:
         _override(table, setting)
-    experiment = parse(table, "the defaults" if path is None else str(path))
+    experiment = parse(table, "the settings" if path is None else str(path))
     return experiment
 
 
@@ -342,7 +342,7 @@ def parse(table: Mapping[str, Any], where: str) -> Experiment:
         ConfigError: as `read`.
     """
     try:
-        experiment = Experiment.model_validate(table)
+        experiment = Experiment.model_validate(_with_tuples(table))
     except pydantic.ValidationError as error:
         raise _explain(error, table, where) from None
     try:
@@ -352,6 +352,13 @@ def parse(table: Mapping[str, Any], where: str) -> Experiment:
     except PullbackError as error:
         raise error.at(where) from None
     return experiment
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists as tuples, which strict fields want and which cannot change."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _parse_file(path: Path) -> dict[str, Any]:
@@ -420,9 +427,12 @@ def _explain(error: pydantic.ValidationError, table: Mapping[str, Any], where: s
         return ConfigError(
             f"unknown name '{got}' for {place}", where=where, next=nearest(str(got), known)
         )
+    if kind == "union_tag_not_found":
+        return ConfigError(f"{place} has no name", where=where, next=f"set {place}.name")
     if kind == "missing":
         return ConfigError(f"the key '{place}' is missing", where=where, next="give it a value")
     reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    reason = reason.replace("a valid tuple", "a list").replace("String should", "should")
     got_text = "" if kind == "value_error" else f", got {got!r}"
     return ConfigError(f"{place or 'the experiment'}: {reason}{got_text}", where=where)
 

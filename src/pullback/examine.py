@@ -1,4 +1,4 @@
-"""What a report shows of a trained network, as plain rows for a record: no picture is drawn here."""
+"""What a report shows of a trained network, as plain rows: no picture is drawn here."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _wrong(examples: Examples, i: int, true, guess, probability, loss) -> dict[s
 
 
 def boundary_row(task: Task, learner: Learner, examples: Examples) -> dict[str, Any]:
-    """The decision over the plane of two features, with up to 500 examples of the training part on it."""
+    """The decision over the plane of two features, with up to 500 training examples on it."""
     assert examples.classes is not None
     x = np.asarray(examples.x)
     low, high = x.min(axis=0), x.max(axis=0)

@@ -18,11 +18,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import checkpoint, config, examine, files, tree
+from . import __version__, checkpoint, config, examine, files, tree
 from .check import Report, check_gradients
 from .config import Experiment
 from .data import Batches, Examples, Loaded, Preparation, load, read_inputs
-from .errors import CheckpointError, DivergedError, OutputError, PullbackError, ShapeError
+from .errors import (
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    OutputError,
+    PullbackError,
+    ShapeError,
+)
 from .penalty import Sum
 from .record import Record
 from .runs import RunFolder
@@ -126,7 +133,7 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
 
     Raises:
         DataError: the data are missing or broken.
-        ShapeError: network, loss and data do not fit together.
+        ShapeError, ConfigError: network, loss and data do not fit together.
     """
     loaded = load(experiment.data_spec(), data_dir, np.dtype(experiment.precision))
     classes = loaded.train.classes
@@ -134,6 +141,8 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
         name = "squared-error" if classes is None else "softmax-cross-entropy"
         experiment = experiment.model_copy(update={"loss": config.TABLES[name](name=name)})
     assert experiment.loss is not None
+    if classes is None:
+        _refuse_numbers(experiment.loss.name, loaded.train.y)
     width = output_width(experiment, loaded)
     net = experiment.network.build(width)
     output = net.shapes(
@@ -154,6 +163,19 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
         classifies=classes is not None,
     )
     return Prepared(experiment, loaded, task)
+
+
+def _refuse_numbers(loss: str, targets: np.ndarray) -> None:
+    """Refuse a cross-entropy on targets that are neither classes nor probabilities: it would be minimised, and mean nothing."""
+    probabilities = targets.min() >= 0 and targets.max() <= 1
+    if loss == "softmax-cross-entropy":
+        probabilities = probabilities and np.allclose(targets.sum(axis=1), 1)
+    if loss != "squared-error" and not probabilities:
+        raise ConfigError(
+            f"{loss} wants classes or probabilities, the targets are other numbers",
+            where="the key 'loss'",
+            next="set loss = 'squared-error', or data.task = 'classification'",
+        )
 
 
 def train(
@@ -218,31 +240,48 @@ def resume(
     path: Path,
     *,
     data_dir: Path | None = None,
+    accept_older: bool = False,
     listen: Callable[[Tick], None] = silent,
     interrupted: Callable[[], bool] = never,
 ) -> Outcome:
     """Go on with an unfinished run in its own folder, to the same bits as if it had never stopped.
 
-    A finished run is left as it is.
+    A finished run is left as it is. If the newest checkpoint is broken, an older whole one is taken
+    only where `accept_older` says so.
 
     Raises:
         CheckpointError: it is no run, its checkpoint is broken, or its data have changed.
     """
     folder = RunFolder.open(path)
-    if folder.finished:
-        return Outcome(path, files.read_json(folder.result))
     experiment = config.read(folder.config)
     with precision(experiment), folder.lock():
-        prepared = prepare(experiment, data_dir)
-        if prepared.loaded.checksum != files.read_json(folder.meta)["data"]:
-            raise CheckpointError(
-                f"the data are not those that {path} was trained on: their checksum differs",
-                next="give the same data, or train anew",
-            )
-        return _go_on(prepared, folder, listen, interrupted)
+        if folder.finished:
+            return _ended(folder)
+        prepared = _prepare_again(folder, experiment, data_dir)
+        return _go_on(prepared, folder, listen, interrupted, accept_older)
 
 
-def _go_on(prepared: Prepared, folder: RunFolder, listen, interrupted) -> Outcome:
+def _prepare_again(folder: RunFolder, experiment: Experiment, data_dir: Path | None) -> Prepared:
+    """Prepare the experiment of a run, on the data that it was trained on."""
+    prepared = prepare(experiment, data_dir)
+    if prepared.loaded.checksum != files.read_json(folder.meta).get("data"):
+        raise CheckpointError(
+            f"the data are not those that {folder.path} was trained on: their checksum differs",
+            next="give the same data, or train anew",
+        )
+    return prepared
+
+
+def _ended(folder: RunFolder) -> Outcome:
+    """How a finished run ended, its error included."""
+    result = files.read_json(folder.result)
+    diverged = result["status"] == "diverged"
+    return Outcome(folder.path, result, DivergedError(result["message"]) if diverged else None)
+
+
+def _go_on(
+    prepared: Prepared, folder: RunFolder, listen, interrupted, accept_older: bool = False
+) -> Outcome:
     """Train from the newest checkpoint, or from the start, to the end, and write down how it went."""
     began = time.perf_counter()
     task, plan, parts = prepared.task, prepared.plan, prepared.examples()
@@ -250,7 +289,7 @@ def _go_on(prepared: Prepared, folder: RunFolder, listen, interrupted) -> Outcom
     fresh = begin(task, plan.seed, batches["train"].like())
     with Record(folder.metrics) as record, Record(folder.timing) as timing:
         keeper = _Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
-        learner, progress = keeper.latest(fresh)
+        learner, progress = keeper.latest(fresh, accept_older)
         if progress is None:
             learner, progress = fresh, Progress()
             _write_beginning(prepared, record, learner)
@@ -316,9 +355,11 @@ class _Keeper:
             self._keep,
         )
 
-    def latest(self, template: Learner) -> tuple[Learner, Progress | None]:
+    def latest(
+        self, template: Learner, accept_older: bool
+    ) -> tuple[Learner, Progress | None]:
         """Load the newest checkpoint, and cut the records back to where it was made."""
-        found = checkpoint.load_latest(self._folder.checkpoints)
+        found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
         arrays, stored = (
             found if found is not None else ({}, {"metrics_bytes": 0, "timing_bytes": 0})
         )
@@ -459,12 +500,17 @@ def load_model(path: Path) -> Model:
 
 
 def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Measure the model of a run on every part of its data again."""
+    """Measure the model of a run on every part of its data again.
+
+    Raises:
+        CheckpointError: it has no whole model, or its data have changed.
+        DataError: the data are missing or broken.
+    """
     from .train import Part
 
     model = load_model(path)
     with precision(model.experiment):
-        prepared = prepare(model.experiment, data_dir)
+        prepared = _prepare_again(RunFolder.open(path), model.experiment, data_dir)
         learner = Learner(model.params, model.state, ())
         return {
             name: Part(prepared.batches(part), prepared.task.classifies).evaluate(
@@ -551,7 +597,7 @@ def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
     )
     report = check(small)
     found = {
-        "pullback": importlib.metadata.version("pullback"),
+        "pullback": __version__,
         "python": platform.python_version(),
     }
     found |= {

@@ -64,7 +64,7 @@ class He(Initializer):
 
 @dataclass(frozen=True)
 class LeCun(Initializer):
-    """Normal with variance 1/d_in: keeps unit variance through linear maps, and the one SELU asks for.
+    """Normal with variance 1/d_in: keeps unit variance through linear maps; SELU asks for it.
 
     Source: LeCun et al. 1998, Efficient BackProp, eq. 16; Klambauer et al. 2017, arXiv:1706.02515.
     """

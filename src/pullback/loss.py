@@ -51,8 +51,10 @@ class Loss:
             ShapeError: z and t differ in shape, or the weights are not one per example.
         """
         if z.shape != t.shape or z.ndim != 2:
-            raise ShapeError(f"{self} wants logits and targets of one shape (n, k), got {z.shape} and {t.shape}",
-                             next="give the last map as many outputs as the targets have")  # fmt: skip
+            raise ShapeError(
+                f"{self} wants logits and targets of one shape (n, k), got {z.shape} and {t.shape}",
+                next="give the last map as many outputs as the targets have",
+            )
         if weight.shape != z.shape[:1]:
             raise ShapeError(f"{self} wants weights of shape {z.shape[:1]}, got {weight.shape}")
         return jnp.sum(self.outputs(z, t, weight)), (z, t, weight / jnp.sum(weight))
@@ -89,7 +91,7 @@ class SquaredError(Loss):
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of softmax probabilities, from logits: the negative log-likelihood of one class out of k.
+    """Cross-entropy of softmax probabilities, from logits: for one class out of k.
 
     Forward:  term_j = −t_j log p_j,  log p = z − log Σ_k e^{z_k}
     Reverse:  slope = p Σ_k t_k − t; for targets that sum to one, p − t
@@ -114,7 +116,9 @@ class SoftmaxCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class SigmoidCrossEntropy(Loss):
-    """Cross-entropy of independent sigmoids, from logits: for two classes with one output, or labels that are not exclusive.
+    """Cross-entropy of independent sigmoids, from logits.
+
+    For two classes with one output, or for labels that do not exclude each other.
 
     Forward:  term = max(z, 0) − z t + log(1 + e^{−|z|})  =  −t log σ(z) − (1 − t) log(1 − σ(z))
     Reverse:  slope = σ(z) − t

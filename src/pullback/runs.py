@@ -21,7 +21,7 @@ import numpy as np
 
 from . import __version__, jsontext, sealed, tensors
 from .errors import CheckpointError, OutputError
-from .files import discard, sync_folder, write_json, writing
+from .files import discard, write_json, writing
 
 _LOCK = "run.lock"
 _KIND = "model"
@@ -212,12 +212,6 @@ class RunFolder:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write how the run ended. It is then finished: write this last."""
         write_json(self.result, result)
-
-    def withdraw_result(self) -> None:
-        """Delete the result, if there is one, before the run goes on."""
-        with writing(self.result):
-            self.result.unlink(missing_ok=True)
-            sync_folder(self.path)
 
     def save_model(self, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
         """Write the trained model, whole or not at all, over an older one.

@@ -327,9 +327,17 @@ class Progress:
 
 
 class Tick(NamedTuple):
-    """What a listener is told after each stretch of steps."""
+    """What a listener is told after each stretch of steps, and at the end of each epoch.
+
+    Attributes:
+        progress: where training stands.
+        epochs, steps: where it will end.
+        loss: of the last mini-batch.
+        examples_per_second: in the last stretch.
+    """
 
     progress: Progress
+    epochs: int
     steps: int
     loss: float
     examples_per_second: float
@@ -347,6 +355,8 @@ def never() -> bool:
     """Do not stop before the end."""
     return False
 
+
+_REMEDY = "lower the learning rate, scale the inputs, or clip the gradients; the last finite weights are kept"
 
 # Seconds of steps between two looks at the clock, the keyboard and the progress bar.
 PIECE = 0.25
@@ -381,7 +391,7 @@ def fit(
         timing: takes the seconds of each epoch.
         save: called with what a checkpoint must hold; the arrays are only lent for the call.
         at_epoch: called after each epoch, before it is saved.
-        listen: called after each stretch of steps, and of each evaluation.
+        listen: called after each stretch of steps, and at the end of each epoch.
         interrupted: asked after each stretch; if true, a checkpoint is saved and training returns.
 
     Raises:
@@ -418,7 +428,7 @@ class _Trainer:
         self.record, self.timing, self.save, self.at_epoch = record, timing, save, at_epoch
         self.listen, self.interrupted = listen, interrupted
         self.key = stream(plan.seed, "masks")
-        self.piece, self.rate, self.data = 1, 0.0, None
+        self.piece, self.rate, self.loss, self.data = 1, 0.0, np.nan, None
 
     def run(self, learner, progress):
         plan, progress = self.plan, dataclasses.replace(progress)
@@ -439,18 +449,23 @@ class _Trainer:
     def _end_epoch(self, learner, progress, seconds, steps):
         plan = self.plan
         progress.epoch += 1
-        last = progress.epoch == plan.epochs
         self.timing.add(
             "epoch",
             epoch=progress.epoch,
             seconds=seconds,
             examples_per_second=steps * self.batches.batch_size / seconds,
         )
-        if plan.evaluate_epochs and (last or progress.epoch % plan.evaluate_epochs == 0):
+        if self._due_at_end(progress, plan.evaluate_epochs, plan.evaluate_steps):
             self._evaluate(learner, progress)
         self.at_epoch(learner, progress)
-        if plan.checkpoint_epochs and (last or progress.epoch % plan.checkpoint_epochs == 0):
+        self._announce(progress)
+        if self._due_at_end(progress, plan.checkpoint_epochs, plan.checkpoint_steps):
             self.save(learner, progress)
+
+    def _due_at_end(self, progress, epochs, steps):
+        """Whether a cadence in epochs or in steps falls on the end of an epoch; the first counts the last epoch too."""
+        last = bool(epochs) and progress.epoch == self.plan.epochs
+        return last or self._due(progress.epoch, epochs) or self._due(progress.step, steps)
 
     def _chunk(self, learner, progress, chunk: Chunk):
         """Take the steps of a chunk that are not done yet; say whether to go on."""
@@ -510,22 +525,19 @@ class _Trainer:
         return min([*limits, *nexts, at + self.piece])
 
     def _tick(self, progress, losses, steps, seconds):
-        self.rate = steps / seconds
+        self.rate, self.loss = steps / seconds, float(losses[-1].sum())
         # The first calls compile; doubling keeps a slow machine from one endless stretch.
         self.piece = (
             max(1, min(int(self.rate * PIECE), 4 * self.piece))
             if steps == self.piece
             else self.piece
         )
-        rate = self.rate * self.batches.batch_size
-        self.listen(
-            Tick(
-                progress,
-                self.plan.epochs * self.batches.steps_per_epoch,
-                float(losses[-1].sum()),
-                rate,
-            )
-        )
+        self._announce(progress)
+
+    def _announce(self, progress):
+        epochs, rate = self.plan.epochs, self.rate * self.batches.batch_size
+        steps = epochs * self.batches.steps_per_epoch
+        self.listen(Tick(progress, epochs, steps, self.loss, rate))
 
     def _write(self, progress, losses, layers):
         total, steps = progress.step, len(losses)
@@ -548,10 +560,22 @@ class _Trainer:
         penalty = float(self.task.penalty.value(learner.params))
         progress.last = {"epoch": epoch, "step": progress.step, "penalty": penalty, **rows}
         self.record.add("evaluation", **progress.last)
+        self._refuse_infinite(rows, learner, progress)
         if "validation" in rows:
             loss = rows["validation"]["loss"]
             if progress.best is None or loss < progress.best["validation_loss"]:
                 progress.best = {"epoch": epoch, "step": progress.step, "validation_loss": loss}
+
+    def _refuse_infinite(self, rows, learner, progress):
+        """Stop where a finite learner has a loss that is not: no step may be left that would meet it."""
+        for name, row in rows.items():
+            if not np.isfinite(row["loss"]):
+                error = DivergedError(
+                    f"the loss over the {name} part is {row['loss']} after step {progress.step} (with {self.task.rule})",
+                    next=_REMEDY,
+                )
+                error.last = (learner, progress)
+                raise error
 
     def _diverged(self, backup, progress, data, stretch, at, stop):
         """Find the step that went wrong between `at` and `stop`, and the layer, by taking the steps again."""
@@ -578,7 +602,7 @@ class _Trainer:
         progress.step += good - at
         error = DivergedError(
             f"{blame} at epoch {progress.epoch + 1}, step {progress.step + 1} (loss {loss:.4g} with {self.task.rule})",
-            next="lower the learning rate, scale the inputs, or clip the gradients; the last finite weights are kept",
+            next=_REMEDY,
         )
         error.last = (learner, progress)
         return error

@@ -38,12 +38,6 @@ def zeros_like(a: Tree) -> Tree:
     return jax.tree.map(jnp.zeros_like, a)
 
 
-def dot(a: Tree, b: Tree) -> Float[Array, ""]:
-    """The inner product of two trees: Σ over leaves and entries of a·b."""
-    return sum((jnp.sum(x * y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)),
-               start=jnp.zeros(()))  # fmt: skip
-
-
 def norm(a: Tree) -> Float[Array, ""]:
     """The Euclidean norm of all entries together: √Σ a². A tree without leaves has norm 0.
 
@@ -86,6 +80,7 @@ def nbytes(a: Tree) -> int:
 
 
 def name_of(path) -> str:
+    """Write the key path of a leaf as names joined by slashes."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -112,11 +107,16 @@ def restore(template: Tree, leaves: dict[str, np.ndarray]) -> Tree:
             sorted(wanted.keys() - leaves.keys()),
             sorted(leaves.keys() - wanted.keys()),
         )
-        raise CheckpointError(f"the stored arrays are not those of this network: missing {missing}, left over {extra}",
-                              next="use the configuration that it was saved with")  # fmt: skip
+        raise CheckpointError(
+            f"the arrays are not those of this network: missing {missing}, left over {extra}",
+            next="use the configuration that it was saved with",
+        )
     for name, leaf in wanted.items():
         got = leaves[name]
         if got.shape != leaf.shape or got.dtype != leaf.dtype:
-            raise CheckpointError(f"array '{name}' is {got.dtype}{list(got.shape)}, wanted {leaf.dtype}{list(leaf.shape)}",
-                                  next="use the configuration that it was saved with")  # fmt: skip
+            raise CheckpointError(
+                f"array '{name}' is {got.dtype}{list(got.shape)}, "
+                f"wanted {leaf.dtype}{list(leaf.shape)}",
+                next="use the configuration that it was saved with",
+            )
     return jax.tree.unflatten(structure, [jnp.asarray(leaves[name]) for name in wanted])

@@ -98,7 +98,9 @@ def open_npy(path: Path) -> np.ndarray:
             header = read_header(file)
             size = file.seek(0, 2)
         _check_claim(header, size, path.name)
-        return np.memmap(path, header.dtype, "r", header.offset, header.shape, header.order)
+        array = np.memmap(path, header.dtype, "r", header.offset, header.shape, header.order)
+        _check_text(array, path.name)
+        return array
     except DataError as error:
         raise error.at(str(path)) from error
     except OSError as error:
@@ -120,36 +122,47 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             for name in members:
                 if name not in _MEMBERS:
                     raise DataError(
-                        f"the file holds an array '{name}'", next=f"save {', '.join(_MEMBERS)}"
+                        f"the file holds an array {name!r}", next=f"save {', '.join(_MEMBERS)}"
                     )
             return {name: _member(archive, member) for name, member in members.items()}
     except DataError as error:
         raise error.at(str(path)) from error
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # zipfile says RuntimeError of an encrypted or unsupported archive
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # zipfile says ValueError of a name that is not UTF-8, RuntimeError of an encrypted member
         raise DataError(f"cannot read NPZ: {_one_line(error)}", where=str(path)) from error
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"'{member.filename}' is packed in a way that NumPy never uses")
+        raise DataError(f"{member.filename!r} is packed in a way that NumPy never uses")
     if member.file_size > DEFLATE_LIMIT * max(member.compress_size, 1):
-        raise DataError(f"'{member.filename}' cannot hold the {member.file_size} bytes it claims")
+        raise DataError(f"{member.filename!r} cannot hold the {member.file_size} bytes it claims")
     with archive.open(member) as stream:
         header = read_header(stream)
         _check_claim(header, member.file_size, member.filename)
         data = bytearray(stream.read())
     _check_claim(header, header.offset + len(data), member.filename)
-    return np.frombuffer(data, header.dtype).reshape(header.shape, order=header.order)
+    array = np.frombuffer(data, header.dtype).reshape(header.shape, order=header.order)
+    _check_text(array, member.filename)
+    return array
 
 
 def _check_claim(header: Header, size: int, name: str) -> None:
     if header.size != size:
         raise DataError(
-            f"'{name}' claims {header.shape} of {header.dtype}, {header.size} bytes, it has {size}"
+            f"{name!r} claims {header.shape} of {header.dtype}, {header.size} bytes, it has {size}"
         )
     if size == header.offset:
-        raise DataError(f"'{name}' has shape {header.shape}: there is nothing in it")
+        raise DataError(f"{name!r} has shape {header.shape}: there is nothing in it")
+
+
+def _check_text(array: np.ndarray, name: str) -> None:
+    """Refuse text that is no Unicode, which NumPy hands on and Python cannot hold or print."""
+    if array.dtype.kind != "U":
+        return
+    codes = np.frombuffer(array.tobytes(), array.dtype.byteorder + "u4")
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise DataError(f"{name!r} holds text that is not Unicode")
 
 
 def _check_inputs(x: np.ndarray, path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, ShapeError
-from .rows import Rows, row_bytes
+from .rows import Rows, blocks, row_bytes
 from .streams import generator
 
 
@@ -67,6 +67,7 @@ class Batches:
     Larger ones are read in chunks of at most half of it, so that one can be read while another is
     in use: each epoch starts at a random row, cuts the rows from there into consecutive chunks,
     visits the chunks in random order (a short one last), and the rows of each in random order.
+    Neighbours in the file stay near each other, so a file sorted by class is better shuffled once.
 
     Either way every epoch visits every row once, and only its last batch may be smaller.
     """
@@ -139,14 +140,12 @@ class Batches:
             begins.append(n // size * size)
         first = 0
         for begin in begins:
-            rows = _wrapped(start + begin, min(size, n - begin), n)
-            visit = random.permutation(min(size, n - begin)).astype(np.int32)
-            x = np.concatenate([self._x[r] for r in rows])
-            y = np.concatenate([self.targets[r] for r in rows])
-            weight = np.concatenate([self.weight[r] for r in rows])
-            chunk = self._chunk(
-                _padded(x, size), _padded(y, size), _padded(weight, size), visit, first
+            count = min(size, n - begin)
+            x, y, weight = (
+                _gathered(source, (start + begin) % n, count, size)
+                for source in (self._x, self.targets, self.weight)
             )
+            chunk = self._chunk(x, y, weight, random.permutation(count).astype(np.int32), first)
             first += chunk.steps
             yield chunk
 
@@ -172,11 +171,15 @@ class Batches:
         )
 
 
-def _wrapped(start: int, count: int, n: int) -> list[slice]:
-    """Return the slices of `count` consecutive rows of n; the first row follows the last."""
-    start %= n
-    stop = start + count
-    return [slice(start, stop)] if stop <= n else [slice(start, n), slice(0, stop - n)]
+def _gathered(source: np.ndarray | Rows, start: int, count: int, length: int) -> np.ndarray:
+    """Return `count` consecutive rows, the first following the last, and zeros up to `length`."""
+    out = np.zeros((length, *source.shape[1:]), source.dtype)
+    before_end = min(count, len(source) - start)
+    for block in blocks(source, start, start + before_end):
+        out[block.start - start : block.stop - start] = source[block]
+    for block in blocks(source, 0, count - before_end):
+        out[before_end + block.start : before_end + block.stop] = source[block]
+    return out
 
 
 def _padded(rows: np.ndarray, length: int) -> np.ndarray:

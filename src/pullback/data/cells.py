@@ -42,11 +42,11 @@ def column(
         if cell.lower() in MISSING:
             raise _missing(cell, name, int(row), where)
     if not text:
-        numeric = np.array([is_number(cell) for cell in stripped])
+        numeric = np.array([is_number(cell) for cell in cells])
         if numeric.any():
             odd = int(np.flatnonzero(~numeric)[0])
             raise DataError(
-                f"'{stripped[odd]}' is not a number",
+                f"{stripped[odd]!r} is not a number",
                 where=f"{where}, row {rows[odd]}, column '{name}'",
                 next=f"mend it or list '{name}' under categorical",
             )
@@ -66,10 +66,10 @@ def as_text(value: object) -> str:
 
 def _numbers(cells: np.ndarray) -> np.ndarray | None:
     # float() takes 1_000 for a number; in a table it is a code.
-    if any("_" in cell for cell in cells):
+    if "_" in "".join(cells):
         return None
     try:
-        return cells.astype(np.float64)
+        return np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         return None
 
@@ -97,7 +97,7 @@ def _refuse_not_finite(numbers: np.ndarray, name: str, rows: np.ndarray, where: 
 
 def _missing(cell: str, name: str, row: int, where: str) -> DataError:
     return DataError(
-        f"a value is missing ('{cell}')",
+        f"a value is missing ({cell!r})",
         where=f"{where}, row {row}, column '{name}'",
         next="fill it in or remove the row",
     )

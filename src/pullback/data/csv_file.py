@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from .cells import is_number
-from .raw import Raw
+from .raw import Raw, check_names
 
 
 def read_csv(path: Path) -> Raw:
@@ -66,16 +66,10 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError("the file has no header", where=where, next="name the columns there")
     if len(header) == 1 and ";" in header[0]:
         raise DataError("the cells are separated by ';'", where=where, next="save it with commas")
-    if "" in header:
-        raise DataError(
-            f"column {header.index('') + 1} has no name", where=where, next="name or remove it"
-        )
     if all(is_number(name) for name in header):
         raise DataError(
             "the first row holds numbers, a header is wanted",
             where=where,
             next="name the columns there",
         )
-    for name in header:
-        if header.count(name) > 1:
-            raise DataError(f"two columns are named '{name}'", where=where, next="rename one")
+    check_names(header, where)

@@ -101,7 +101,7 @@ def _encode(column: Column, cells: np.ndarray, table: Table) -> np.ndarray:
     if column.categories is None:
         if cells.dtype != np.float64:
             raise DataError(
-                f"'{cells[0]}' is not a number",
+                f"{cells[0]!r} is not a number",
                 where=f"{table.name}, row {table.rows[0]}, column '{column.name}'",
             )
         return cells[:, None]
@@ -109,9 +109,9 @@ def _encode(column: Column, cells: np.ndarray, table: Table) -> np.ndarray:
     codes = np.array([position.get(cell, -1) for cell in cells])
     if (codes < 0).any():
         row = int(np.argmax(codes < 0))
-        shown = ", ".join(column.categories[:10]) + (", …" if len(position) > 10 else "")
+        shown = ", ".join(map(repr, column.categories[:10])) + (", …" if len(position) > 10 else "")
         raise DataError(
-            f"'{cells[row]}' is not among the categories of the training rows ({shown})",
+            f"{cells[row]!r} is not among the categories of the training rows ({shown})",
             where=f"{table.name}, row {table.rows[row]}, column '{column.name}'",
             next="merge it with another category or remove the row",
         )

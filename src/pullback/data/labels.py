@@ -58,7 +58,7 @@ def targets_of(
         )
     if task == "regression" and text:
         raise DataError(
-            f"the target is text ('{values[0]}'), regression wants numbers",
+            f"the target is text ({str(values[0])!r}), regression wants numbers",
             where=where,
             next="choose another target or task = 'classification'",
         )
@@ -77,7 +77,7 @@ def _classes(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...
     found, index = np.unique(values, return_inverse=True)
     if len(found) < 2:
         raise DataError(
-            f"the target has a single class, '{as_text(found[0])}'"
+            f"the target has a single class, {as_text(found[0])!r}"
             if len(found)
             else "no examples",
             where=where,

@@ -124,18 +124,21 @@ def _read(
 
 
 def _read_file(spec: DataSpec, dtype: np.dtype) -> Examples | Table:
-    path = Path(spec.path or "").expanduser()
+    assert spec.path is not None
+    path = Path(spec.path).expanduser()
     if spec.suffix == ".npz":
         return read_npz(path, task=spec.task, image=spec.image, dtype=dtype)
     if spec.suffix == ".npy":
+        assert spec.target_path is not None
         return read_npy(
             path,
-            Path(spec.target_path or "").expanduser(),
+            Path(spec.target_path).expanduser(),
             limit_bytes=spec.stream_above_mb * _MEGABYTE,
             task=spec.task,
             image=spec.image,
             dtype=dtype,
         )
+    assert spec.target is not None
     return read_table(
         path,
         target=spec.target,

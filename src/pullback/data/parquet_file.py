@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from .raw import Raw
+from .raw import Raw, check_names
 
 
 def read_parquet(path: Path) -> Raw:
@@ -31,16 +31,14 @@ def read_parquet(path: Path) -> Raw:
         with path.open("rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
             table = parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
+        names = table.column_names
+        check_names(names, str(path))
+        columns = {name: _cells(table.column(name), name, path) for name in names}
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"cannot read Parquet: {reason}", where=str(path)) from error
     if not table.num_rows or not table.num_columns:
         raise DataError("the file has no rows or no columns", where=str(path))
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"two columns are named '{name}'", where=str(path), next="rename one")
-    columns = {name: _cells(table.column(name), name, path) for name in names}
     return Raw(columns, np.arange(1, table.num_rows + 1), checksum)
 
 

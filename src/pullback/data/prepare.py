@@ -14,7 +14,7 @@ from .encode import Encoder
 from .images import read_images
 from .rows import Rows, cast, first_not_finite
 from .standardize import Standardizer
-from .table import READERS, Table, read_table
+from .table import READERS, Table, read_new
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +114,10 @@ def read_inputs(path: Path, preparation: Preparation) -> Table | np.ndarray:
     if suffix in READERS:
         encoder = preparation.encoder
         columns = () if encoder is None else encoder.columns
-        return read_table(
+        return read_new(
             path,
             categorical=[c.name for c in columns if c.categories is not None],
-            ignore=preparation.unused,
+            unused=preparation.unused,
         )
     if suffix == ".npy":
         return Rows(open_npy(path))[:]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DataError
+
 
 @dataclass(frozen=True, eq=False)
 class Raw:
@@ -20,3 +22,18 @@ class Raw:
     columns: dict[str, np.ndarray]
     rows: np.ndarray
     checksum: str
+
+
+def check_names(names: list[str], where: str) -> None:
+    """Refuse columns whose names are empty, repeated, or not printable on one line.
+
+    Raises:
+        DataError: there is such a column.
+    """
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(f"column {number} has no name", where=where, next="name or remove it")
+        if not name.isprintable():
+            raise DataError(f"column {number} has the name {name!r}", where=where, next="rename it")
+        if names.count(name) > 1:
+            raise DataError(f"two columns are named '{name}'", where=where, next="rename one")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-_BLOCK_BYTES = 1 << 25
+_BLOCK_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +77,16 @@ def row_bytes(x: np.ndarray | Rows) -> int:
     return max(1, int(np.prod(x.shape[1:])) * x.dtype.itemsize)
 
 
-def blocks(x: np.ndarray | Rows) -> Iterator[slice]:
-    """Cut the rows of an array into consecutive slices of some 32 MiB.
+def blocks(x: np.ndarray | Rows, start: int = 0, stop: int | None = None) -> Iterator[slice]:
+    """Cut rows of an array, all of them unless told, into slices of some 8 MiB of float64.
 
     >>> list(blocks(np.zeros((3, 2))))
     [slice(0, 3, None)]
     """
-    size = max(1, _BLOCK_BYTES // row_bytes(x))
-    for start in range(0, len(x), size):
-        yield slice(start, min(start + size, len(x)))
+    size = max(1, _BLOCK_BYTES // max(8, 8 * int(np.prod(x.shape[1:]))))
+    stop = len(x) if stop is None else stop
+    for begin in range(start, stop, size):
+        yield slice(begin, min(begin + size, stop))
 
 
 def digest(*arrays: np.ndarray) -> str:

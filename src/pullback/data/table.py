@@ -27,7 +27,7 @@ class Table:
         inputs: column name → (n,) float64, or str objects for a categorical column.
         rows: (n,) the row of the file that each comes from, as its user counts.
         checksum: SHA-256 of the file.
-        y: class indices (n,), or numbers (n, 1); None if no target was asked for.
+        y: class indices (n,), or numbers (n, 1); None for new inputs.
         classes: the names of the classes; None for regression.
         weight: (n,) how much each row counts.
     """
@@ -48,20 +48,20 @@ class Table:
 def read_table(
     path: Path,
     *,
-    target: str | None = None,
+    target: str,
     categorical: Collection[str] = (),
     ignore: Collection[str] = (),
     task: Task = "auto",
     weight: str | None = None,
 ) -> Table:
-    """Read a CSV or Parquet file.
+    """Read a CSV or Parquet file to train on.
 
     A column is numeric if every cell is a number, categorical if it is listed as such or no cell is
     a number; a mixture and a missing value are refused, with their row and column.
 
     Args:
         path: the file; its suffix says what it is.
-        target: the column to be predicted; None reads inputs only.
+        target: the column to be predicted.
         categorical: columns to take for text, whatever their cells look like.
         ignore: columns to leave out unread.
         task: what the target is meant as; see `targets_of`.
@@ -70,40 +70,53 @@ def read_table(
     Raises:
         DataError: the file or a column is not what it should be.
     """
-    raw = READERS[path.suffix.lower()](path)
-    for role, names in (
-        ("target", [target] if target is not None else []),
-        ("weight", [weight] if weight is not None else []),
-        ("categorical", categorical),
-        ("ignore", ignore),
-    ):
-        _check_names(role, names, raw, path)
-    where = str(path)
-
-    def typed(name: str, text: bool) -> np.ndarray:
-        return column(raw.columns[name], name, raw.rows, where, text=text)
-
-    inputs = {
-        name: typed(name, name in categorical)
-        for name in raw.columns
-        if name not in (target, weight) and name not in ignore
-    }
-    if not inputs:
-        raise DataError("no column is left as an input", where=where)
-    y, classes = None, None
-    if target is not None:
-        text = target in categorical
-        values = _labels(raw, target, where) if task == "classification" else typed(target, text)
-        y, classes = targets_of(values, task, f"{path}, column '{target}'")
+    raw, where = READERS[path.suffix.lower()](path), str(path)
+    _check_names("target", [target], raw, where)
+    _check_names("weight", [] if weight is None else [weight], raw, where)
+    _check_names("categorical", categorical, raw, where)
+    _check_names("ignore", ignore, raw, where)
+    if task == "classification":
+        values = _labels(raw, target, where)
+    else:
+        values = column(raw.columns[target], target, raw.rows, where, text=target in categorical)
+    y, classes = targets_of(values, task, f"{where}, column '{target}'")
     return Table(
         name=path.name,
-        inputs=inputs,
+        inputs=_inputs(raw, categorical, {target, weight, *ignore}, where),
         rows=raw.rows,
         checksum=raw.checksum,
         y=y,
         classes=classes,
         weight=None if weight is None else _weights(raw, weight, where),
     )
+
+
+def read_new(path: Path, *, categorical: Collection[str], unused: Collection[str]) -> Table:
+    """Read a CSV or Parquet file of inputs alone, as `read_table` reads its inputs.
+
+    Args:
+        path: the file.
+        categorical: columns to take for text.
+        unused: columns that may be there, such as the target, and are left out unread.
+
+    Raises:
+        DataError: the file or a column is not what it should be.
+    """
+    raw, where = READERS[path.suffix.lower()](path), str(path)
+    return Table(path.name, _inputs(raw, categorical, unused, where), raw.rows, raw.checksum)
+
+
+def _inputs(
+    raw: Raw, categorical: Collection[str], unused: Collection[str | None], where: str
+) -> dict[str, np.ndarray]:
+    inputs = {
+        name: column(cells, name, raw.rows, where, text=name in categorical)
+        for name, cells in raw.columns.items()
+        if name not in unused
+    }
+    if not inputs:
+        raise DataError("no column is left as an input", where=where)
+    return inputs
 
 
 def _labels(raw: Raw, target: str, where: str) -> np.ndarray:
@@ -119,17 +132,17 @@ def _weights(raw: Raw, name: str, where: str) -> np.ndarray:
     values = column(raw.columns[name], name, raw.rows, where)
     if values.dtype != np.float64:
         raise DataError(
-            f"weights are numbers, got '{values[0]}'",
+            f"weights are numbers, got {values[0]!r}",
             where=f"{where}, row {raw.rows[0]}, column '{name}'",
         )
     return values
 
 
-def _check_names(role: str, names: Collection[str], raw: Raw, path: Path) -> None:
+def _check_names(role: str, names: Collection[str], raw: Raw, where: str) -> None:
     for name in names:
         if name not in raw.columns:
             raise DataError(
                 f"{role} names the column '{name}', which is not there",
-                where=str(path),
+                where=where,
                 next=nearest(name, raw.columns),
             )

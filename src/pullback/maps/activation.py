@@ -22,7 +22,7 @@ SELU_SCALE = 1.0507009873554805
 
 @dataclass(frozen=True)
 class Elementwise(Map):
-    """A function of each entry. A subclass writes `value` and `slope`; which of x and y is saved, `slope` says.
+    """A function of each entry. A subclass writes `value` and `slope`, and what is `kept`.
 
     Forward:  y = value(x)
     Reverse:  dx = dy · slope(y)
@@ -117,7 +117,9 @@ class Relu(Elementwise):
 
 @dataclass(frozen=True)
 class LeakyRelu(Elementwise):
-    """y = x where x > 0, else negative_slope · x;  dx = dy · (1 or negative_slope). At the kink it is negative_slope.
+    """y = x where x > 0, else negative_slope · x;  dx = dy · (1 or negative_slope).
+
+    At the kink the derivative is negative_slope.
 
     Source: Maas, Hannun & Ng 2013.
 

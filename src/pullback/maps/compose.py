@@ -1,4 +1,4 @@
-"""Networks from maps: chains, skip connections and towers, and the small maps that join and part wires."""
+"""Networks from maps: chains, skip connections, towers, and the maps that join and part wires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .core import INPUT, Map, Net, Node
 
 
 def chain(*maps: Map) -> Net:
-    """Apply maps one after another. A Net among them is spliced in flat, its nodes under a name of their own.
+    """Apply maps one after another. A Net among them is spliced in flat, under its own name.
 
     >>> from pullback.maps import Affine, Relu
     >>> [node.name for node in chain(Affine(4), skip(Affine(4), Relu())).nodes]
@@ -68,7 +68,10 @@ def towers(tower: Map, join: Map, count: int = 2) -> Towers:
 
 
 def splice(net: Net, name: str, wire: str, owner: str | None = None) -> list[Node]:
-    """Return the nodes of `net` as part of a larger network: under `name`, reading `wire`, owned under `owner` or `name`."""
+    """Return the nodes of `net` as part of a larger network.
+
+    Their names go under `name`, their owners under `owner` (or `name`), their input is `wire`.
+    """
     owner = name if owner is None else owner
 
     def moved(old: str) -> str:

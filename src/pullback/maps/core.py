@@ -39,7 +39,7 @@ class Map:
     """
 
     def init(self, key, x) -> tuple[Tree, Tree]:
-        """Return the first parameters and state for inputs like `x`: an array, or its shape and dtype.
+        """Return the first parameters and state for inputs like `x`, an array or its shape.
 
         Raises:
             ShapeError: the map cannot take such an `x`.
@@ -47,7 +47,7 @@ class Map:
         return {}, {}
 
     def forward(self, params: Tree, state: Tree, x, run: Run) -> tuple[Any, Any, Tree]:
-        """Return ``y``, what the reverse needs, and the state (untouched by a map that has none)."""
+        """Return ``y``, what the reverse needs, and the state, untouched by a map without one."""
         raise NotImplementedError
 
     def reverse(self, params: Tree, saved, dy) -> tuple[Tree, Any]:
@@ -78,7 +78,7 @@ class Node(NamedTuple):
 
 
 def key_for(key, name: str):
-    """Derive the stream of random numbers that belongs to a name: adding a layer moves no other layer's draws."""
+    """Derive the key that belongs to a name: adding a layer moves no other layer's draws."""
     return None if key is None else jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -144,12 +144,12 @@ class Net(Map):
             )
 
     def init(self, key, x):
-        """Return parameters and state, each a dict by owner; every owner draws from a key of its own name."""
+        """Return parameters and state, dicts by owner; each owner draws from a key of its name."""
         params, state, _ = self._begin(key, x)
         return params, state
 
     def shapes(self, x) -> dict[str, Any]:
-        """Return the shape and dtype of every wire by name for an input like `x`, computing nothing."""
+        """Return the shape and dtype of every wire for an input like `x`, computing nothing."""
         wires = {}
 
         def begin(key):
@@ -180,7 +180,7 @@ class Net(Map):
         return dparams, wires[INPUT]
 
     def sweep(self, params: Tree, saved, dy) -> tuple[Tree, dict[str, Any]]:
-        """Return the cotangents of all parameters and of EVERY wire by name: δ of each layer is among them."""
+        """Return the cotangents of all parameters, and of EVERY wire by name: each layer's δ."""
         dparams, wires = {}, {self.nodes[-1].name: dy}
         for node in reversed(self.nodes):
             own, dx = node.map.reverse(params[node.owner], saved[node.name], wires[node.name])
@@ -210,7 +210,7 @@ class Net(Map):
 
 
 def _output(map: Map, params, state, x):
-    """The shape and dtype of a map's output. A forward that cannot be traced does not fit its input."""
+    """The shape of a map's output. A forward that cannot be traced does not fit its input."""
     try:
         return jax.eval_shape(lambda p, s, v: map.forward(p, s, v, Run())[0], params, state, x)
     except TypeError as error:

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..files import read_json
 from ..record import Record
+from ..runs import RunFolder
 
 PARTS = ("train", "validation", "test")
 
@@ -30,7 +31,7 @@ class History:
         result: `result.json`, or None while the run is unfinished.
     """
 
-    folder: Path
+    folder: RunFolder
     settings: str
     meta: dict[str, Any]
     rows: dict[str, list[dict[str, Any]]]
@@ -44,21 +45,17 @@ class History:
         Raises:
             CheckpointError: the folder holds no run, or a file of it is broken.
         """
-        if not (folder / "config.toml").is_file():
-            raise CheckpointError(
-                f"{folder} is not the folder of a run: it holds no config.toml",
-                next="name a folder that `pullback train` made",
-            )
+        run = RunFolder.open(folder)
         rows: dict[str, list[dict[str, Any]]] = {}
-        for row in _records(folder / "metrics.jsonl"):
+        for row in _rows(run.metrics):
             rows.setdefault(row["kind"], []).append(row)
         return cls(
-            folder=folder,
-            settings=(folder / "config.toml").read_text(encoding="utf-8"),
-            meta=_json(folder / "meta.json") or {},
+            folder=run,
+            settings=run.config.read_text(encoding="utf-8"),
+            meta=read_json(run.meta),
             rows=rows,
-            timing=_records(folder / "timing.jsonl"),
-            result=_json(folder / "result.json"),
+            timing=_rows(run.timing),
+            result=read_json(run.result) if run.finished else None,
         )
 
     def all(self, kind: str) -> list[dict[str, Any]]:
@@ -70,10 +67,15 @@ class History:
         rows = self.all(kind)
         return rows[-1] if rows else None
 
+    def judged(self, kind: str) -> dict[str, Any] | None:
+        """Return the last row of a kind for the test part, else validation, else training."""
+        rows = {row["part"]: row for row in self.all(kind)}
+        return next((rows[part] for part in reversed(PARTS) if part in rows), None)
+
     @cached_property
     def name(self) -> str:
         """The name of the run: that of its folder."""
-        return self.folder.resolve().name
+        return self.folder.path.resolve().name
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -82,13 +84,13 @@ class History:
             return tomllib.loads(self.settings)
         except tomllib.TOMLDecodeError as error:
             raise CheckpointError(
-                f"{self.folder / 'config.toml'} is not valid TOML: {error}",
+                f"{self.folder.config} is not valid TOML: {error}",
                 next="restore the file or train again",
             ) from error
 
     @cached_property
     def status(self) -> str:
-        """One of done, diverged, interrupted, unfinished."""
+        """What `result.json` says, such as done or diverged; unfinished without it."""
         return self.result["status"] if self.result else "unfinished"
 
     @cached_property
@@ -118,20 +120,27 @@ class History:
 
     @cached_property
     def final(self) -> dict[str, Any] | None:
-        """The last evaluation: that of `result.json`, or of the last row of an unfinished run."""
-        if self.result and self.result.get("final"):
-            return self.result["final"]
+        """The last evaluation."""
         return self.last("evaluation")
 
+    @cached_property
+    def seconds(self) -> float:
+        """How long all epochs took together, those before a resume among them."""
+        return math.fsum(row["seconds"] for row in self.timing)
+
     def classes(self, k: int) -> list[str]:
-        """Return the names of k classes or outputs; their numbers where they have no names."""
+        """Return the names of k classes or outputs; their numbers, where they have no names."""
         names = (self.last("data") or {}).get("classes")
-        return (
-            [str(name) for name in names] if names and len(names) == k else list(map(str, range(k)))
-        )
+        found = names if names and len(names) == k else range(k)
+        return [str(name) for name in found]
+
+    def target(self, index: int) -> str:
+        """Return the name of a class; its number, where it has none."""
+        names = (self.last("data") or {}).get("classes")
+        return str(names[index] if names else index)
 
 
-def value(evaluation: dict[str, Any], part: str, key: str) -> float:
+def value(evaluation: dict[str, Any] | None, part: str, key: str) -> float:
     """Return one number of an evaluation, nan where it was not measured.
 
     >>> value({"train": {"loss": 0.5}, "test": None}, "train", "loss")
@@ -139,7 +148,7 @@ def value(evaluation: dict[str, Any], part: str, key: str) -> float:
     >>> value({"train": {"loss": 0.5}, "test": None}, "test", "loss")
     nan
     """
-    found = (evaluation.get(part) or {}).get(key)
+    found = ((evaluation or {}).get(part) or {}).get(key)
     return math.nan if found is None else float(found)
 
 
@@ -147,15 +156,11 @@ def distinct_names(histories: Sequence[History]) -> list[str]:
     """Name runs apart: by their folder, and by its parent too where two folders have one name."""
     names = [history.name for history in histories]
     return [
-        name if names.count(name) == 1 else f"{history.folder.resolve().parent.name}/{name}"
+        name if names.count(name) == 1 else f"{history.folder.path.resolve().parent.name}/{name}"
         for name, history in zip(names, histories, strict=True)
     ]
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """Read rows; a run that stopped before its first row has no file yet."""
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a record; a run that stopped before its first row has no file yet."""
     return list(Record.read(path).rows()) if path.exists() else []
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.exists() else None

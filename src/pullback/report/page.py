@@ -1,4 +1,4 @@
-"""One HTML page: every figure inside it, no script, no request, and user's words never taken for markup."""
+"""One HTML page: every figure inside, no script, no request, and no word of a user's as markup."""
 
 from __future__ import annotations
 
@@ -13,9 +13,22 @@ from ..files import write_bytes, write_text, writing
 from . import figures, words
 from .figures import Absent, Figure
 from .history import History, distinct_names, value
-from .verdict import Card, Notice, cards, held_out, notices, verdict
+from .verdict import (
+    Card,
+    Notice,
+    cards,
+    check_card,
+    epoch_of,
+    held_out,
+    notices,
+    score_of,
+    verdict,
+)
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 _SECTIONS: tuple[tuple[str, str, tuple[Callable[[History], Figure | Absent], ...]], ...] = (
     ("network", "Network", (figures.network,)),
@@ -41,7 +54,7 @@ class Section:
 
     @property
     def placed(self) -> list[tuple[Figure, str]]:
-        """The figures, each with its place: wide, half of a pair, or alone beside its own caption."""
+        """The figures, each with its place: wide, half of a pair, or alone beside its caption."""
         places: list[tuple[Figure, str]] = []
         for is_wide, group in groupby(self.figures, key=lambda figure: figure.wide):
             drawn = list(group)
@@ -123,7 +136,7 @@ def _one(history: History) -> str:
     sections = [
         Section.of(id, title, [draw(history) for draw in draws]) for id, title, draws in _SECTIONS
     ]
-    folder = history.folder / "figures"
+    folder = history.folder.figures
     with writing(folder):
         folder.mkdir(exist_ok=True)
     for section in sections:
@@ -157,26 +170,19 @@ def _several(histories: Sequence[History]) -> str:
 
 def _row(name: str, history: History) -> dict[str, str]:
     """Say a run in one line of the table of a comparison."""
-    part, final, network, best = (
-        held_out(history),
-        history.final,
-        history.last("network"),
-        history.best,
-    )
-    check = history.last("check")
-    metric = value(final, part, history.metric) if final and part else None
-    said = words.percent(metric) if history.metric == "accuracy" else words.number(metric)
+    part, best = held_out(history), history.best
+    network, check = history.last("network"), history.last("check")
     return {
         "run": name,
         "status": history.status,
         "parameters": words.count(network["parameters"]) if network else "–",
         "part": part or "–",
-        "accuracy or R²": said,
-        "loss": words.number(value(final, part, "loss") if final and part else None),
-        "best validation loss": words.number(best["validation"]["loss"] if best else None),
-        "at epoch": words.number(best["epoch"] if best else None),
-        "gradient check": "not run" if check is None else "right" if check["ok"] else "wrong",
-        "time": words.duration((history.result or {}).get("seconds")),
+        "accuracy or R²": score_of(history, part) if part else "–",
+        "loss": words.number(value(history.final, part, "loss")) if part else "–",
+        "best validation loss": words.number(best["validation"]["loss"]) if best else "–",
+        "at epoch": epoch_of(best),
+        "gradient check": check_card(check).value.lower(),
+        "training time": words.duration(history.seconds),
     }
 
 

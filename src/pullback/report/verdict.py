@@ -1,8 +1,7 @@
-"""The verdict on a run, in words: what was trained, how well it does, whether its derivatives are right."""
+"""The verdict on a run, in words: what was trained, how well it does, what is wrong with it."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from . import words
 from .history import History, value
 
 Tone = Literal["good", "bad", "unsure", "plain"]
+_TONES: dict[str, Tone] = {"done": "good", "diverged": "bad"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,10 @@ def verdict(history: History) -> list[str]:
     """Say in a few sentences what was trained and what came of it."""
     said = [_trained(history), _result(history), _best(history)]
     check = history.last("check")
-    if check is None or check["ok"]:  # one that failed is the matter of a notice
-        said.append(_checked(history))
+    if check is None:
+        said.append("Its derivatives were not checked.")
+    elif check["ok"]:  # one that failed is the matter of a notice
+        said.append(_right(check))
     return [sentence for sentence in said if sentence]
 
 
@@ -51,102 +53,95 @@ def _trained(history: History) -> str:
     if network is None or data is None:
         return "Nothing was trained: the run stopped before its network and data were recorded."
     sizes = words.plural(data["train"], "example")
-    kind = "" if not data["classes"] else f", {words.plural(len(data['classes']), 'class')}"
+    if data["classes"]:
+        sizes += f", {words.plural(len(data['classes']), 'class')}"
+    rule = f"{network['rule']} on {network['loss']}"
+    if network["penalty"] != "none":
+        rule += f" and the penalty {network['penalty']}"
     return (
         f"A network of {words.plural(len(network['layers']), 'layer')} and "
-        f"{words.plural(network['parameters'], 'parameter')} was trained on {data['name']} ({sizes}{kind}) "
-        f"for {_epochs(history)} with {network['rule']} on {network['loss']}{_penalty(network)}."
+        f"{words.plural(network['parameters'], 'parameter')} was trained on {data['name']} "
+        f"({sizes}) for {trained_for(history)} with {rule}."
     )
 
 
-def _penalty(network: dict[str, Any]) -> str:
-    return f" and the penalty {network['penalty']}" if network.get("penalty") else ""
-
-
-def _epochs(history: History) -> str:
-    """Say how far training came: full epochs, or steps where it stopped inside the first."""
-    last = history.result or history.final
-    if last is None:
-        return "less than one evaluation"
-    epochs = last["epochs"] if history.result else last["epoch"]
-    if epochs:
-        return (
-            words.plural(int(epochs), "epoch") if epochs == int(epochs) else f"{epochs:.2f} epochs"
-        )
-    return words.plural(last["steps" if history.result else "step"], "step")
+def trained_for(history: History) -> str:
+    """Say how far training came: in epochs, or in steps where it stopped inside the first."""
+    rows = history.all("step") or history.evaluations
+    epochs = len(history.timing)
+    if epochs or not rows:
+        return words.plural(epochs, "epoch")
+    return words.plural(rows[-1]["step"], "step")
 
 
 def _result(history: History) -> str:
-    part = held_out(history)
-    if part is None or history.final is None:
+    part, data = held_out(history), history.last("data")
+    if part is None or data is None:
         return ""
-    good = _said(history, value(history.final, part, history.metric))
-    loss = words.number(value(history.final, part, "loss"))
-    what = "an accuracy of " if history.metric == "accuracy" else "R² = "
-    data = history.last("data")
-    examples = (
-        f"the {words.plural(data[part], 'example')} of the {part} part"
-        if data
-        else f"the {part} part"
-    )
-    warning = "; no part was held out, so this says nothing of new data" if part == "train" else ""
-    return f"On {examples} it reaches {what}{good} (loss {loss}){warning}."
+    score, loss = score_of(history, part), words.number(value(history.final, part, "loss"))
+    what = f"an accuracy of {score}" if history.metric == "accuracy" else f"R² = {score}"
+    reaches = "it reaches"
+    if history.status != "done":
+        reaches = f"it reached, at its last evaluation after epoch {epoch_of(history.final)},"
+    examples = words.plural(data[part], "example")
+    said = f"On the {examples} of the {part} part {reaches} {what} (loss {loss})."
+    return said + (" No part was held out: of new data this says nothing." * (part == "train"))
 
 
 def _best(history: History) -> str:
-    best, final = history.best, history.final
-    if best is None or final is None:
+    best = history.best
+    if best is None:
         return ""
-    low, end = best["validation"]["loss"], value(final, "validation", "loss")
+    low, end = best["validation"]["loss"], value(history.final, "validation", "loss")
     if end == low:
         return f"The validation loss was lowest at the end: {words.number(low)}."
     return (
-        f"The validation loss was lowest, {words.number(low)}, after epoch "
-        f"{words.number(best['epoch'])}; at the end it is {words.number(end)}."
+        f"The validation loss was lowest, {words.number(low)}, after epoch {epoch_of(best)}; "
+        f"at the end it is {words.number(end)}."
     )
 
 
-def _checked(history: History) -> str:
-    check = history.last("check")
-    if check is None:
-        return "Its derivatives were not checked."
+def _right(check: dict[str, Any]) -> str:
     blocks = words.plural(len(check["blocks"]), "block")
-    if check["ok"]:
-        return (
-            f"Every derivative was right: in {blocks} of parameters the analytic values agree with central "
-            f"differences to {words.number(check['worst'])} (relative; threshold "
-            f"{words.number(check['threshold'])})."
-        )
-    wrong = sum(not block["ok"] for block in check["blocks"])
     return (
-        f"Its derivatives are wrong: {wrong} of {blocks} of parameters disagree with central differences, "
-        f"the worst by {words.number(check['worst'])} (relative; threshold {words.number(check['threshold'])})."
+        f"Every derivative that was checked is right: in {blocks} of parameters they agree "
+        f"with central differences to {words.number(check['worst'])} (relative; threshold "
+        f"{words.number(check['threshold'])})."
     )
 
 
 def notices(history: History) -> list[Notice]:
     """List what went wrong: an end that was not the planned one, or a failed check."""
-    result, found = history.result, []
-    said = (result or {}).get("message")
-    if result is None:
-        last = history.all("step") or history.evaluations
-        where = (
-            f"its last row is of step {words.count(last[-1]['step'])}"
-            if last
-            else "it has no rows yet"
-        )
-        text = (
-            f"There is no result.json: the run was stopped from outside, or still goes on; {where}."
-        )
-        found.append(Notice("Unfinished", text))
-    elif history.status == "diverged":
-        found.append(Notice("Diverged", said or "A value was not finite, and training stopped."))
-    elif history.status == "interrupted":
-        found.append(Notice("Interrupted", said or "Training was stopped before its planned end."))
+    found = []
+    if history.result is None:
+        found.append(_unfinished(history))
+    elif history.status != "done":
+        message = history.result["message"] or "training stopped before its planned end"
+        found.append(Notice(history.status.capitalize(), f"{message[0].upper()}{message[1:]}."))
     check = history.last("check")
     if check and not check["ok"]:
-        found.append(Notice("Gradient check failed", _checked(history)))
+        found.append(_wrong(check))
     return found
+
+
+def _unfinished(history: History) -> Notice:
+    rows = history.all("step") or history.evaluations
+    last = f"its last row is of step {words.count(rows[-1]['step'])}" if rows else "it has no rows"
+    return Notice(
+        "Unfinished",
+        f"The run has no result.json: it was stopped, or is still going; {last}. "
+        f"If it was stopped, `pullback resume` goes on with it.",
+    )
+
+
+def _wrong(check: dict[str, Any]) -> Notice:
+    wrong = sum(not block["ok"] for block in check["blocks"])
+    return Notice(
+        "Gradient check failed",
+        f"{wrong} of {words.plural(len(check['blocks']), 'block')} of parameters disagree with "
+        f"central differences, the worst by {words.number(check['worst'])} (relative; threshold "
+        f"{words.number(check['threshold'])}). Do not trust what was trained with them.",
+    )
 
 
 def held_out(history: History) -> str | None:
@@ -155,53 +150,51 @@ def held_out(history: History) -> str | None:
     return next((part for part in ("test", "validation", "train") if final.get(part)), None)
 
 
-def _said(history: History, found: float) -> str:
+def score_of(history: History, part: str) -> str:
+    """Say the last accuracy, or R², of a part."""
+    found = value(history.final, part, history.metric)
     return words.percent(found) if history.metric == "accuracy" else words.number(found)
 
 
+def epoch_of(evaluation: dict[str, Any] | None) -> str:
+    """Say the epoch of an evaluation."""
+    return words.number(evaluation["epoch"] if evaluation else None)
+
+
 def cards(history: History) -> list[Card]:
-    """The summary in numbers."""
-    found = []
-    part, final = held_out(history), history.final
-    if part and final:
+    """Sum the run up in numbers."""
+    found, part = [], held_out(history)
+    if part:
         name = "accuracy" if history.metric == "accuracy" else "R²"
-        good = value(final, part, history.metric)
-        note = f"loss {words.number(value(final, part, 'loss'))}"
-        found.append(Card(f"{part.capitalize()} {name}", _said(history, good), note))
+        note = f"loss {words.number(value(history.final, part, 'loss'))}"
+        found.append(Card(f"{part.capitalize()} {name}", score_of(history, part), note))
     if history.best:
-        epoch = f"epoch {words.number(history.best['epoch'])}"
         loss = words.number(history.best["validation"]["loss"])
-        found.append(Card("Best validation loss", loss, epoch))
-    found.append(_check_card(history))
+        found.append(Card("Best validation loss", loss, f"epoch {epoch_of(history.best)}"))
+    found.append(check_card(history.last("check")))
     network = history.last("network")
     if network:
         note = f"{words.plural(len(network['layers']), 'layer')}, {words.memory(network['bytes'])}"
         found.append(Card("Parameters", words.count(network["parameters"]), note))
     if history.timing:
         found.append(_time_card(history))
-    found.append(_status_card(history))
+    tone = _TONES.get(history.status, "unsure")
+    found.append(Card("Status", history.status.capitalize(), trained_for(history), tone))
     return found
 
 
-def _check_card(history: History) -> Card:
-    check = history.last("check")
+def check_card(check: dict[str, Any] | None) -> Card:
+    """Say whether the derivatives were right; not to know is not to be right."""
     if check is None:
-        return Card("Gradient check", "Not run", "`pullback check` does it", "unsure")
+        return Card("Gradient check", "Not run", "nothing is known", "unsure")
     note = f"worst {words.number(check['worst'])}"
-    return Card(
-        "Gradient check", *(("Passed", note, "good") if check["ok"] else ("Failed", note, "bad"))
-    )
+    if check["ok"]:
+        return Card("Gradient check", "Passed", note, "good")
+    return Card("Gradient check", "Failed", note, "bad")
 
 
 def _time_card(history: History) -> Card:
-    """Tell the seconds of the epochs; the rate is the median, for the first epoch compiles."""
+    """Tell the time of all epochs, and the median rate: the first epoch compiles."""
     rates = sorted(row["examples_per_second"] for row in history.timing)
-    total = math.fsum(row["seconds"] for row in history.timing)
-    seconds = (history.result or {}).get("seconds") or total
     rate = words.count(round(rates[len(rates) // 2]))
-    return Card("Time", words.duration(seconds), f"{rate} examples per second")
-
-
-def _status_card(history: History) -> Card:
-    tone: Tone = {"done": "good", "diverged": "bad"}.get(history.status, "unsure")  # type: ignore
-    return Card("Status", history.status.capitalize(), _epochs(history), tone)
+    return Card("Training time", words.duration(history.seconds), f"{rate} examples/s")

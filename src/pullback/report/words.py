@@ -1,4 +1,4 @@
-"""How the report says numbers: few digits, thin spaces between thousands, and a word for what is absent."""
+"""How the report says numbers: few digits, thin spaces, and a dash for what is absent."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ def shape(sizes: Iterable[int]) -> str:
 
 
 def short(text: object, limit: int = 24) -> str:
-    """Make a name of the user's fit for one line of a figure: printable, and not too long.
+    r"""Make a name of the user's fit for one line of a figure: printable, and not too long.
 
-    >>> short("Iris-\\nsetosa"), short("a" * 30, limit=8)
+    >>> short("Iris-\nsetosa"), short("a" * 30, limit=8)
     ('Iris-�setosa', 'aaaaaaa…')
     """
     clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

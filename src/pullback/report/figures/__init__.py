@@ -1,10 +1,12 @@
-"""The figures of a report: one function each, from a `History` to a `Figure` or, without data, an `Absent`."""
+"""The figures of a report: one function each, from a `History` to a `Figure` or an `Absent`."""
 
+from .boundary import boundary as boundary
 from .check import check_blocks as check_blocks
 from .check import check_scatter as check_scatter
 from .compare import held_out_loss as held_out_loss
 from .compare import held_out_metric as held_out_metric
 from .compare import training_loss as training_loss
+from .confusion import confusion as confusion
 from .curves import loss_curves as loss_curves
 from .curves import metric_curves as metric_curves
 from .curves import output_loss as output_loss
@@ -18,6 +20,4 @@ from .layers import delta_flow as delta_flow
 from .layers import update_ratio as update_ratio
 from .layers import weight_ridges as weight_ridges
 from .network import network as network
-from .outcomes import boundary as boundary
-from .outcomes import confusion as confusion
-from .outcomes import most_wrong as most_wrong
+from .wrong import most_wrong as most_wrong

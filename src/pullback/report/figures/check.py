@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from .. import words
+from ..history import History
 from . import ink
 from .figure import Absent, Figure, table, thin
-from ..history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -40,7 +38,7 @@ class _Entry(NamedTuple):
 
 
 def check_scatter(history: History) -> Figure | Absent:
-    """Draw every checked derivative: its analytic value against its numeric one, on logarithmic axes."""
+    """Draw every checked derivative: its analytic size against its numeric one."""
     title = "Analytic against numeric"
     row = history.last("check")
     if row is None:
@@ -86,8 +84,9 @@ def check_scatter(history: History) -> Figure | Absent:
         ink.legend(canvas, axes)
 
     caption = (
-        f"{words.plural(len(drawn), 'derivative')} on {words.plural(row['examples'], 'example')} in float64, "
-        "analytic against central differences; on the line they are equal. Zeros lie on the edge."
+        f"{words.plural(len(drawn), 'derivative')} on {words.plural(row['examples'], 'example')}"
+        " in float64, analytic against central differences; on the line they are equal."
+        " Zeros lie on the edge."
     )
     if len(drawn) < len(entries):
         caption += f" Of {words.count(len(entries))} checked, these are drawn."
@@ -98,8 +97,8 @@ def check_scatter(history: History) -> Figure | Absent:
         id="check-scatter",
         title=title,
         caption=caption + " The table lists those that are furthest apart.",
-        alt=f"{words.plural(len(drawn), 'dot')}, {sum(not e.ok for e in drawn)} of them in blocks that "
-        f"failed; the furthest apart differ by {words.number(worst[0].apart)}.",
+        alt=f"{words.plural(len(drawn), 'dot')}, {sum(not e.ok for e in drawn)} of them in blocks "
+        f"that failed; the furthest apart differ by {words.number(worst[0].apart)}.",
         image=ink.svg(paint, 5.4, 4.4),
         format="svg",
         table=table(
@@ -139,66 +138,63 @@ def check_blocks(history: History) -> Figure | Absent:
     if row is None:
         return Absent("check-blocks", title, _MISSING)
     threshold = row["threshold"]
-    blocks = sorted(
-        row["blocks"], key=lambda b: -b["error"] if math.isfinite(b["error"]) else -math.inf
+    errors = sorted(
+        ((_error(block), block["name"], block["ok"]) for block in row["blocks"]),
+        key=lambda block: -block[0] if math.isfinite(block[0]) else -math.inf,
     )
-    shown = blocks[:_MOST_BLOCKS]
-    finite = [b["error"] for b in shown if math.isfinite(b["error"]) and b["error"] > 0]
-    floor = min([threshold, *finite]) / 10
+    shown = errors[:_MOST_BLOCKS]
+    finite = [error for error, _, _ in shown if math.isfinite(error) and error > 0]
+    floor, ceiling = min([threshold, *finite]) / 10, max([threshold, *finite]) * 10
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        ceiling = max([threshold, *finite]) * 10
-        at = np.arange(len(shown))
-        error = [
-            min(max(b["error"], floor), ceiling) if math.isfinite(b["error"]) else ceiling
-            for b in shown
-        ]
-        colours = [ink.PALETTE[0] if b["ok"] else ink.PALETTE[1] for b in shown]
-        axes.hlines(at, floor, error, color=colours, linewidth=1.4)
-        for ok, marker in ((True, "o"), (False, "X")):
-            mine = [i for i in at if shown[i]["ok"] is ok]
-            axes.scatter(
-                [error[i] for i in mine],
-                mine,
-                color=ink.PALETTE[0 if ok else 1],
-                marker=marker,
-                s=30,
-                label="within" if ok else "wrong",
-                zorder=3,
-            ) if mine else None
-        axes.axvline(
-            threshold, color=ink.INK, linestyle=ink.DASHES[1], linewidth=1.2, label="threshold"
-        )
-        axes.set(xscale="log", xlabel="relative error (log scale)", xlim=(floor, ceiling * 2))
-        axes.set_yticks(at, [words.short(b["name"]) for b in shown])
+        for label, ok, marker, colour in (
+            ("within", True, "o", ink.PALETTE[0]),
+            ("wrong", False, "X", ink.PALETTE[1]),
+        ):
+            at = [n for n, block in enumerate(shown) if block[2] is ok]
+            # What is no number is as wrong as can be drawn.
+            ends = [
+                min(max(shown[n][0], floor), ceiling) if math.isfinite(shown[n][0]) else ceiling
+                for n in at
+            ]
+            if at:
+                axes.hlines(at, floor, ends, color=colour, linewidth=1.4)
+                axes.scatter(ends, at, color=colour, marker=marker, s=30, label=label, zorder=3)
+        axes.axvline(threshold, color=ink.INK, linestyle=ink.DASHES[1], lw=1.2, label="threshold")
+        axes.set(xscale="log", xlim=(floor, ceiling * 2), xlabel="relative error (log scale)")
+        axes.set_yticks(range(len(shown)), [words.short(name) for _, name, _ in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         ink.log_ticks(axes.xaxis)
         ink.legend(canvas, axes)
 
-    wrong = [b for b in row["blocks"] if not b["ok"]]
-    caption = f"Relative error of the derivative in each block, the threshold at {words.number(threshold)}."
-    if len(shown) < len(blocks):
-        caption += f" The worst {len(shown)} of {len(blocks)} blocks are drawn."
+    caption = (
+        "Relative error of each block of parameters: of its entries, or along random directions,"
+        f" whichever is greater. Threshold {words.number(threshold)}."
+    )
+    if len(shown) < len(errors):
+        caption += f" The worst {len(shown)} of {len(errors)} blocks are drawn."
+    worst, name, _ = errors[0]
     return Figure(
         id="check-blocks",
         title=title,
         caption=caption,
-        alt=f"{words.plural(len(blocks), 'block')}, {len(wrong)} above the threshold; the worst is "
-        f"{words.short(blocks[0]['name'])}, {words.number(blocks[0]['error'])}.",
+        alt=f"{words.plural(len(errors), 'block')}, {sum(not ok for _, _, ok in errors)} above the "
+        f"threshold; the worst is {words.short(name)}, {words.number(worst)}.",
         image=ink.svg(paint, 5.4, 1.3 + 0.26 * max(len(shown), 3)),
         format="svg",
         table=table(
             ["block", "relative error", "threshold", "verdict"],
             [
-                [
-                    b["name"],
-                    words.cell(b["error"]),
-                    words.cell(threshold),
-                    "right" if b["ok"] else "wrong",
-                ]
-                for b in blocks
+                [name, words.cell(error), words.cell(threshold), "right" if ok else "wrong"]
+                for error, name, ok in errors
             ],
         ),
     )
+
+
+def _error(block: dict[str, Any]) -> float:
+    """Return the greater of a block's errors; nan, where one is no number."""
+    errors = (block["error"], block["along_error"])
+    return math.nan if any(map(math.isnan, errors)) else max(errors)

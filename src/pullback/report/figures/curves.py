@@ -1,16 +1,17 @@
-"""Curves of learning: loss and accuracy of each part, loss of each mini-batch, loss of each output."""
+"""Curves of learning: loss and accuracy of each part, loss by mini-batch, loss by output."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import words
+from ..history import History, value
 from . import ink
 from .figure import Absent, Figure, Table, table, thin
-from ..history import History, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,238 +27,243 @@ _MOST_POINTS = 120
 
 def loss_curves(history: History) -> Figure | Absent:
     """Draw the loss of each part of the data against epochs (or steps), the best epoch marked."""
-    return _learning(history, "loss", "Loss")
+    return _learning(history, "loss", "loss", "Loss")
 
 
 def metric_curves(history: History) -> Figure | Absent:
     """Draw the accuracy (or R² of a regression) of each part, the best epoch marked."""
     name = METRICS[history.metric]
-    return _learning(history, history.metric, name[0].upper() + name[1:])
+    return _learning(history, history.metric, "metric", name[0].upper() + name[1:])
 
 
-def _learning(history: History, key: str, title: str) -> Figure | Absent:
-    id = "loss" if key == "loss" else "metric"
-    rows, parts = history.evaluations, history.parts
-    if not any(math.isfinite(value(row, part, key)) for row in rows for part in parts):
-        return Absent(id, title, f"no finite {title} was recorded")
-    steps = any(row["epoch"] != int(row["epoch"]) for row in rows)
-    x = [row["step"] if steps else row["epoch"] for row in rows]
-    curves = {part: [value(row, part, key) for row in rows] for part in parts}
-    best = history.best
-    cut = None if key == "loss" else _cut([v for y in curves.values() for v in y])
+def _learning(history: History, key: str, id: str, title: str) -> Figure | Absent:
+    rows = history.evaluations
+    curves = {part: [value(row, part, key) for row in rows] for part in history.parts}
+    everything = [v for curve in curves.values() for v in curve]
+    if not any(math.isfinite(v) for v in everything):
+        return Absent(id, title, "no finite value was recorded")
+    along = "step" if any(row["epoch"] != int(row["epoch"]) for row in rows) else "epoch"
+    best, start = history.best, None if key == "loss" else axis_start(everything)
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for part, y in curves.items():
-            ink.curve(axes, x, y, label=part, **ink.PART_STYLES[part])
-        if key == "loss":
-            ink.log_or_linear(axes, [v for y in curves.values() for v in y], "loss")
-        else:
-            axes.set_ylabel(METRICS[key])
-            axes.set_ylim(bottom=cut)
-        if key == "accuracy":
-            ink.percent_ticks(axes)
-        _horizontal(axes, rows, steps)
+        for part, curve in curves.items():
+            ink.curve(axes, [row[along] for row in rows], curve, **ink.PARTS[part], label=part)
         if best:
-            at = best["step"] if steps else best["epoch"]
-            mark = {"color": ink.INK, "linestyle": (0, (1, 2)), "linewidth": 1.2}
-            axes.axvline(at, label=f"best epoch: {words.number(best['epoch'])}", **mark)
-            axes.plot(at, value(best, "validation", key), "o", color=ink.INK, markersize=5)
+            label = f"best epoch: {words.number(best['epoch'])}"
+            axes.axvline(best[along], color=ink.INK, linestyle=(0, (1, 2)), lw=1.2, label=label)
+            axes.plot(best[along], value(best, "validation", key), "o", color=ink.INK)
+        label_values(axes, key, everything, start)
+        _label_time(axes, along, rows[-1])
         ink.legend(canvas, axes)
 
-    said = [f"{part} {_say(key, y[-1])}" for part, y in curves.items()]
-    caption = f"{title} over the whole of each part of the data, with the weights of that moment."
-    if best:
-        caption += (
-            f" Dotted: epoch {words.number(best['epoch'])}, where the validation loss is lowest"
-            f" ({words.number(best['validation']['loss'])})."
-        )
-    if cut is not None:
-        caption += " The first values lie below the axis."
-    if key == "loss" and any(row.get("penalty") for row in rows):
-        caption += (
-            f" The penalty, {words.number(rows[-1]['penalty'])} at the end, is not part of it."
-        )
+    said = ", ".join(f"{part} {say(key, curve[-1])}" for part, curve in curves.items())
     return Figure(
         id=id,
-        title=f"{title} by epoch" if not steps else f"{title} by step",
-        caption=caption,
+        title=f"{title} by {along}",
+        caption=_learning_caption(history, key, title, cut=start is not None),
         alt=f"Curves of {title.lower()} over {words.plural(len(rows), 'evaluation')}. "
-        f"Last values: {', '.join(said)}.",
+        f"Last values: {said}.",
         image=ink.svg(paint, WIDTH, HEIGHT),
         format="svg",
         table=table(
-            ["epoch", "step", *parts],
+            ["epoch", "step", *curves],
             [
                 [
                     words.cell(row["epoch"], 7),
                     row["step"],
-                    *(_say(key, value(row, p, key)) for p in parts),
+                    *(say(key, curve[n]) for curve in curves.values()),
                 ]
-                for row in rows
+                for n, row in enumerate(rows)
             ],
         ),
     )
 
 
-def _say(key: str, x: float) -> str:
-    if math.isnan(x):
+def _learning_caption(history: History, key: str, title: str, *, cut: bool) -> str:
+    best, penalty = history.best, history.evaluations[-1].get("penalty")
+    said = [f"{title} over the whole of each part of the data, with the weights of that moment."]
+    if best:
+        low = words.number(best["validation"]["loss"])
+        epoch = words.number(best["epoch"])
+        said.append(f"Dotted: epoch {epoch}, where the validation loss is lowest ({low}).")
+    if cut:
+        said.append("The first values lie below the axis.")
+    if key == "loss" and penalty:
+        said.append(f"The penalty, {words.number(penalty)} at the end, is not part of it.")
+    return " ".join(said)
+
+
+def say(key: str, found: float) -> str:
+    """Say a loss, an accuracy or an R² in a table; one that was not measured is a dash."""
+    if math.isnan(found):
         return "–"
-    return words.percent(x) if key == "accuracy" else words.cell(x)
+    return words.percent(found) if key == "accuracy" else words.cell(found)
 
 
-def _cut(values: list[float]) -> float | None:
-    """Choose where the axis starts, if a few low values at the start would press all others together."""
+def axis_start(values: Sequence[float]) -> float | None:
+    """Choose where an axis starts if a few low values would press all others together.
+
+    >>> axis_start([0.1] + [0.9, 0.95] * 10) is None, axis_start([0.1, 0.5, 0.9]) is None
+    (False, True)
+    """
     seen = np.array([v for v in values if math.isfinite(v)])
     low, high = float(np.quantile(seen, 0.1)), float(seen.max())
     crowded = high - low < 0.25 * (high - seen.min())
     return low - 0.5 * (high - low) if crowded and high > low else None
 
 
-def _horizontal(axes: Axes, rows: list[dict[str, Any]], steps: bool) -> None:
-    """Count along the horizontal axis in epochs; in steps where evaluations lie inside epochs."""
-    axes.set_xlabel("step" if steps else "epoch")
+def label_values(axes: Axes, key: str, values: Sequence[float], start: float | None) -> None:
+    """Name and scale the vertical axis of a loss, an accuracy or an R²."""
+    if key == "loss":
+        ink.log_or_linear(axes, values, "loss")
+        return
+    axes.set_ylabel(METRICS[key])
+    axes.set_ylim(bottom=start)
+    if key == "accuracy":
+        ink.percent_ticks(axes)
+
+
+def _label_time(axes: Axes, along: str, last: dict[str, Any]) -> None:
+    """Name the horizontal axis; one in steps gets the epochs above it."""
+    axes.set_xlabel(along)
     ink.whole_ticks(axes.xaxis)
-    if steps and rows[-1]["epoch"] > 0:
-        per_epoch = rows[-1]["step"] / rows[-1]["epoch"]
-        above = axes.secondary_xaxis(
-            "top", functions=(lambda s: s / per_epoch, lambda e: e * per_epoch)
-        )
+    if along == "step" and last["epoch"] > 0:
+        per_epoch = last["step"] / last["epoch"]
+        there, back = (lambda step: step / per_epoch), (lambda epoch: epoch * per_epoch)
+        above = axes.secondary_xaxis("top", functions=(there, back))
         above.set_xlabel("epoch")
         ink.whole_ticks(above.xaxis)
 
 
 def step_loss(history: History) -> Figure | Absent:
-    """Draw the loss of every mini-batch; many steps are drawn by the least, mean and greatest of each bin."""
+    """Draw the loss of every mini-batch; of many, the least, mean and greatest of each bin."""
     title = "Loss of each mini-batch"
     rows = history.all("step")
-    if not rows:
-        return Absent("step-loss", title, "no step was recorded")
     step = np.array([row["step"] for row in rows], dtype=float)
     loss = np.array([row["loss"] for row in rows], dtype=float)
-    broken = step[~np.isfinite(loss)]
-    step, loss = step[np.isfinite(loss)], loss[np.isfinite(loss)]
-    if not len(loss):
-        return Absent("step-loss", title, "no step had a finite loss")
-    # Equal bins of steps in order; reduceat takes the least, the sum and the greatest of each.
-    starts = np.linspace(0, len(loss), len(loss) if len(loss) <= _MOST_DRAWN else _MOST_BINS, endpoint=False).astype(int)
-    sizes = np.diff(np.append(starts, len(loss)))
-    middle, mean = (np.add.reduceat(a, starts) / sizes for a in (step, loss))
-    low, high = np.minimum.reduceat(loss, starts), np.maximum.reduceat(loss, starts)
-    thinned = len(loss) > _MOST_DRAWN
+    finite = np.isfinite(loss)
+    if not finite.any():
+        return Absent("step-loss", title, "no step with a finite loss was recorded")
+    broken = step[~finite]
+    at, low, mean, high = _envelope(step[finite], loss[finite])
+    binned = len(at) < finite.sum()
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        if thinned:
+        if binned:
             band = {"color": ink.PALETTE[5], "alpha": 0.45, "linewidth": 0}
-            axes.fill_between(middle, low, high, label="least to greatest", **band)
-        label = "mean" if thinned else "mini-batch"
-        axes.plot(middle, mean, color=ink.PALETTE[0], linewidth=1, label=label)
+            axes.fill_between(at, low, high, label="least to greatest", **band)
+        name = "mean" if binned else "mini-batch"
+        axes.plot(at, mean, color=ink.PALETTE[0], linewidth=1, label=name)
         if len(broken):
             axes.axvline(broken[0], color=ink.ALARM, linestyle=ink.DASHES[1], label="not finite")
-        ink.log_or_linear(axes, np.concatenate([low, high]).tolist(), "loss")
+        ink.log_or_linear(axes, [*low, *high], "loss")
         axes.set_xlabel("step")
         ink.whole_ticks(axes.xaxis)
         ink.legend(canvas, axes)
 
     caption = "Loss of the mini-batch before each update."
-    if thinned:
+    if binned:
         caption += (
-            f" {words.plural(len(loss), 'step')} drawn in {len(starts)} bins of about"
-            f" {round(len(loss) / len(starts))}: mean (line), least and greatest (band)."
+            f" {words.plural(int(finite.sum()), 'step')} drawn in {len(at)} bins of about"
+            f" {round(finite.sum() / len(at))}: mean (line), least and greatest (band)."
         )
     if len(broken):
-        caption += f" From step {words.count(int(broken[0]))} on the loss is not a finite number."
-    bins = zip(middle, low, mean, high, strict=True)
+        caption += f" From step {words.count(int(broken[0]))} on the loss is not finite."
+    ends = words.number(float(mean[0])), words.number(float(mean[-1]))
     return Figure(
         id="step-loss",
         title=title,
         caption=caption,
-        alt=f"Loss over {words.plural(len(loss), 'step')}, from {words.number(float(mean[0]))} at the start "
-        f"to {words.number(float(mean[-1]))} at the end.",
+        alt=f"Loss of {words.plural(len(rows), 'step')}: {ends[0]} at first, {ends[1]} at the end.",
         image=ink.svg(paint, 2 * WIDTH, 2.8),
         format="svg",
-        wide=True,
         table=table(
-            ["step (middle of bin)", "least", "mean", "greatest"],
-            [[words.cell(m, 7), *(words.cell(v) for v in rest)] for m, *rest in bins],
+            ["step (middle of the bin)", "least", "mean", "greatest"]
+            if binned
+            else ["step", "loss"],
+            [
+                [words.cell(x, 7), *map(words.cell, (a, b, c) if binned else (b,))]
+                for x, a, b, c in zip(at, low, mean, high, strict=True)
+            ],
         ),
+        wide=True,
     )
+
+
+def _envelope(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the middle, least, mean and greatest of bins in order; a bin each if there are few."""
+    bins = len(loss) if len(loss) <= _MOST_DRAWN else _MOST_BINS
+    starts = np.linspace(0, len(loss), bins, endpoint=False).astype(int)
+    sizes = np.diff(np.append(starts, len(loss)))
+    middle, mean = (np.add.reduceat(a, starts) / sizes for a in (step, loss))
+    return middle, np.minimum.reduceat(loss, starts), mean, np.maximum.reduceat(loss, starts)
 
 
 def output_loss(history: History) -> Figure | Absent:
     """Draw the part that each output (class) has in the loss, one small panel for each."""
-    title = "Loss of each output"
+    id, title = "output-loss", "Loss of each output"
     rows = [row for row in history.evaluations if (row.get("train") or {}).get("outputs")]
     if not rows:
-        return Absent("output-loss", title, "no loss per output was recorded")
+        return Absent(id, title, "it was not recorded")
     k = len(rows[-1]["train"]["outputs"])
     if k == 1:
-        return Absent(
-            "output-loss", title, "the network has one output, whose loss is the loss above"
-        )
+        return Absent(id, title, "the network has one output, whose loss is the loss above")
     names = history.classes(k)
     parts = [p for p in ("train", "validation") if (rows[-1].get(p) or {}).get("outputs")]
-    kept = thin(rows, _MOST_POINTS)
-    x = [row["epoch"] for row in kept]
-    shown = parts[-1]  # of the two, what was not trained on says more
-    ends = [_output(rows[-1], shown, j) for j in range(k)]
-    panels = sorted(range(k), key=lambda j: -ends[j] if math.isfinite(ends[j]) else -math.inf)
-    panels = sorted(panels[:_MOST_PANELS])
+    ends = [_part_of_loss(rows[-1], parts[-1], j) for j in range(k)]
+    by_size = sorted(range(k), key=lambda j: ends[j] if math.isfinite(ends[j]) else math.inf)
+    panels = sorted(by_size[-_MOST_PANELS:])
     across = min(5, len(panels))
     down = math.ceil(len(panels) / across)
+    kept = thin(rows, _MOST_POINTS)
 
     def paint(canvas: Canvas) -> None:
-        grid = canvas.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
-        drawn = [_output(row, part, j) for row in kept for part in parts for j in panels]
+        grid = canvas.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        drawn = []
         for axes, j in zip(grid, panels, strict=False):
-            for part in parts:
-                style = ink.PART_STYLES[part] | {"linewidth": 1.2}
-                ink.curve(axes, x, [_output(row, part, j) for row in kept], label=part, **style)
             axes.set_title(words.short(names[j], 16))
+            for part in parts:
+                curve = [_part_of_loss(row, part, j) for row in kept]
+                style = ink.PARTS[part] | {"linewidth": 1.2}
+                ink.curve(axes, [row["epoch"] for row in kept], curve, **style, label=part)
+                drawn += curve
         ink.log_or_linear(grid[0], drawn, "loss")
-        scale = grid[0].get_ylabel()
-        grid[0].set_ylabel("")
-        for axes in list(grid)[len(panels) :]:
-            axes.remove()
-        canvas.supxlabel("epoch", fontsize=9, color=ink.QUIET)
-        canvas.supylabel(scale, fontsize=9, color=ink.QUIET)
+        ink.share_labels(canvas, grid, len(panels), x="epoch", y=grid[0].get_ylabel())
         ink.legend(canvas, grid[0])
 
     caption = (
-        "The part that each output has in the mean loss; the parts add up to the loss. The panels"
-        " share their axes."
+        "The part that each output has in the mean loss; the parts add up to the loss."
+        " The panels share their axes."
     )
     if len(panels) < k:
         caption += f" Of {k} outputs the {len(panels)} with the greatest loss at the end are drawn."
-    worst = max(panels, key=lambda j: ends[j] if math.isfinite(ends[j]) else math.inf)
-    header = ["output", *(f"{part}, {when}" for part in parts for when in ("first", "last"))]
+    worst = f"{words.short(names[by_size[-1]])}, {words.number(ends[by_size[-1]])}"
     return Figure(
-        id="output-loss",
+        id=id,
         title=title,
         caption=caption,
-        alt=f"One panel for each of {len(panels)} outputs with its loss by epoch; the greatest at the "
-        f"end is that of {words.short(names[worst])}, {words.number(ends[worst])} ({shown}).",
+        alt=f"{words.plural(len(panels), 'panel')}, each with the loss of one output by epoch. The "
+        f"greatest at the end ({parts[-1]}): {worst}.",
         image=ink.svg(paint, 2 * WIDTH, 0.9 + 1.25 * down),
         format="svg",
+        table=_output_table(rows, parts, names),
         wide=True,
-        table=_output_table(header, rows, parts, names),
     )
 
 
-def _output_table(
-    header: list[str], rows: list[dict[str, Any]], parts: list[str], names: list[str]
-) -> Table:
-    pair = (rows[0], rows[-1])
+def _part_of_loss(row: dict[str, Any], part: str, j: int) -> float:
+    outputs = (row.get(part) or {}).get("outputs")
+    return float(outputs[j]) if outputs else math.nan
+
+
+def _output_table(rows: list[dict[str, Any]], parts: list[str], names: list[str]) -> Table:
+    ends = (rows[0], rows[-1])
     return table(
-        header,
+        ["output", *(f"{part}, {when}" for part in parts for when in ("first", "last"))],
         [
-            [name, *(words.cell(_output(row, part, j)) for part in parts for row in pair)]
+            [name, *(words.cell(_part_of_loss(row, part, j)) for part in parts for row in ends)]
             for j, name in enumerate(names)
         ],
     )
-
-
-def _output(row: dict[str, Any], part: str, j: int) -> float:
-    outputs = (row.get(part) or {}).get("outputs")
-    return float(outputs[j]) if outputs else math.nan

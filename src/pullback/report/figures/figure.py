@@ -1,4 +1,4 @@
-"""What every figure of the report is: an image, words for those who cannot see it, and its numbers."""
+"""What every figure of the report is: an image, words that stand for it, and its numbers."""
 
 from __future__ import annotations
 

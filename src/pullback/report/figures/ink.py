@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-PART_STYLES = {
+PARTS = {
     "train": {"color": PALETTE[0], "linestyle": DASHES[0]},
     "validation": {"color": PALETTE[1], "linestyle": DASHES[1]},
     "test": {"color": PALETTE[2], "linestyle": DASHES[2]},
@@ -81,7 +81,7 @@ def svg(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
 
     target = io.BytesIO()
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
-        # Text is shown in the reader's faces: that DejaVu Sans lacks a sign is no fault of the page.
+        # The reader's faces show the text: that DejaVu Sans lacks a sign does no harm.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas = Canvas(figsize=(width, height), layout="constrained")
         paint(canvas)
@@ -91,21 +91,45 @@ def svg(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
 
 
 def _slim(text: str) -> str:
-    """Name the reader's faces once, and drop what no eye sees: a path's third decimal, turns by 0."""
-    text = text.replace(f"; font-family: '{_MEASURE}'", "")
-    text = text.replace("<svg ", f'<svg font-family="{FACES}" ', 1)
-    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
-    return re.sub(r'\bd="[^"]*"', _round, text)
+    """Name the reader's faces once, and drop what no eye sees: third decimals, turns by 0."""
+    text = re.sub(r"<[a-z]+ [^>]*>", _slim_tag, text)
+    return text.replace("<svg ", f'<svg font-family="{FACES}" ', 1)
 
 
-def _round(path: re.Match[str]) -> str:
-    return re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace("\n", " ")
+def _slim_tag(tag: re.Match[str]) -> str:
+    if tag[0].startswith("<path"):
+        return re.sub(r"(\.\d\d)\d+", r"\1", tag[0]).replace("\n", " ")
+    bare = tag[0].replace(f"; font-family: '{_MEASURE}'", "")
+    return re.sub(r' transform="rotate\(-0 [^"]*"', "", bare)
 
 
 def legend(canvas: Canvas, axes: Axes, columns: int = 4) -> None:
     """Put the legend of an axes in a line above it, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)))
+
+
+def colour_bar(canvas: Canvas, picture: Any, label: str) -> Axes:
+    """Explain the colours of a picture beside it."""
+    bar = canvas.colorbar(picture, ax=picture.axes, pad=0.02)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    return bar.ax
+
+
+def share_labels(canvas: Canvas, grid: Sequence[Axes], used: int, *, x: str, y: str) -> None:
+    """Name the axes of many panels once, and remove the panels that were not used."""
+    for axes in grid[used:]:
+        axes.remove()
+    grid[0].set_ylabel("")
+    canvas.supxlabel(x, fontsize=9, color=QUIET)
+    canvas.supylabel(y, fontsize=9, color=QUIET)
+
+
+def nth(n: int) -> dict[str, Any]:
+    """Return the style of the n-th of many curves: 28 differ, each in colour or in dashes."""
+    lap, colour = divmod(n, len(PALETTE))
+    return {"color": PALETTE[colour], "linestyle": DASHES[(colour + lap) % len(DASHES)]}
 
 
 def curve(axes: Axes, x: Sequence[float], y: Sequence[float], **style: Any) -> None:
@@ -115,7 +139,7 @@ def curve(axes: Axes, x: Sequence[float], y: Sequence[float], **style: Any) -> N
 
 
 def log_or_linear(axes: Axes, values: Sequence[float], name: str) -> None:
-    """Label the vertical axis; use logarithms where positive values spread over a factor of thirty."""
+    """Name the vertical axis; make it logarithmic where positive values differ thirtyfold."""
     seen = [value for value in values if math.isfinite(value)]
     if seen and min(seen) > 0 and max(seen) > 30 * min(seen):
         axes.set_yscale("log")
@@ -126,7 +150,7 @@ def log_or_linear(axes: Axes, values: Sequence[float], name: str) -> None:
 
 
 def log_ticks(axis: Any) -> None:
-    """Label a logarithmic axis: plainly near one, else by powers of ten; 2 and 5 too where few fit."""
+    """Label a logarithmic axis: plainly near one, else by powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import words
+from ..history import History
 from . import ink
 from .figure import Absent, Figure, table, thin
-from ..history import History
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 _NORMS = ("delta", "gradient", "weight", "update", "ratio")
@@ -26,10 +27,11 @@ def delta_flow(history: History) -> Figure | Absent:
     return _heat(
         history,
         "delta",
+        "delta-flow",
         "Gradient flow",
         "norm of δ",
-        "How much of the loss's derivative arrives at each layer: the norm of the cotangent δ of its "
-        "output. A column that fades towards the input is a vanishing gradient.",
+        "How much of the loss's derivative arrives at each layer: the norm of the cotangent δ of "
+        "its output. A column that fades towards the input is a vanishing gradient.",
     )
 
 
@@ -38,72 +40,51 @@ def update_ratio(history: History) -> Figure | Absent:
     return _heat(
         history,
         "ratio",
+        "update-ratio",
         "Update over weight",
         "update / weight, norms",
         "How far one update moves the weights of each layer, relative to their size.",
     )
 
 
-def _heat(history: History, key: str, title: str, label: str, meaning: str) -> Figure | Absent:
-    id = {"delta": "delta-flow", "ratio": "update-ratio"}[key]
+def _heat(
+    history: History, key: str, id: str, title: str, label: str, meaning: str
+) -> Figure | Absent:
     rows = [row for row in history.all("layers") if row["layers"]]
-    known = {
-        name for row in rows for name, norms in row["layers"].items() if norms.get(key) is not None
-    }
-    names = [name for name in _in_order(history, rows) if name in known]
-    if not names:
-        return Absent(id, title, "it was not recorded")
+    names = _in_order(history, rows)
     kept = thin(rows, _MOST_COLUMNS)
     field = np.array([[_norm(row, name, key) for row in kept] for name in names])
     good = np.isfinite(field) & (field > 0)
     if not good.any():
-        return Absent(id, title, "every value is zero or not finite")
+        return Absent(id, title, "no finite value above zero was recorded")
 
     def paint(canvas: Canvas) -> None:
-        from matplotlib.colors import LogNorm
-
         axes = canvas.subplots()
         axes.grid(visible=False)
-        low, high = float(field[good].min()), float(field[good].max())
-        picture = axes.imshow(
-            np.where(good, field, np.nan),
-            cmap=_shades(),
-            norm=LogNorm(low, high if high > low else 1.01 * low),
-            aspect="auto",
-            interpolation="none",
-            extent=(-0.5, len(kept) - 0.5, len(names) - 0.5, -0.5),
-        )
+        picture = _log_picture(axes, field, good)
         axes.set_yticks(range(len(names)), [words.short(name, 18) for name in names])
         marks = sorted(set(thin(range(len(kept)), 9)))
         axes.set_xticks(marks, [words.number(kept[i]["epoch"]) for i in marks])
         axes.set_xlabel("epoch")
-        bar = canvas.colorbar(picture, ax=axes, pad=0.02)
-        bar.set_label(f"{label} (log scale)")
-        bar.outline.set_visible(False)
-        ink.log_ticks(bar.ax.yaxis)
+        ink.log_ticks(ink.colour_bar(canvas, picture, f"{label} (log scale)").yaxis)
 
-    ends = ", ".join(
-        f"{words.short(n)} {words.number(float(f))}"
-        for n, f in zip(names, field[:, -1], strict=True)
-    )
-    caption = meaning + (" Grey: zero or not finite." if not good.all() else "")
+    if not good.all():
+        meaning += " Grey: zero or not finite."
     if len(kept) < len(rows):
-        caption += f" {len(kept)} of {words.count(len(rows))} recorded epochs are drawn."
+        meaning += f" {len(kept)} of {words.count(len(rows))} recorded epochs are drawn."
+    last = zip(names, field[:, -1].tolist(), strict=True)
+    ends = ", ".join(f"{words.short(name)} {words.number(norm)}" for name, norm in last)
     return Figure(
         id=id,
         title=title,
-        caption=caption,
-        alt=f"{label} for {words.plural(len(names), 'layer')} by epoch; at the end: {ends}.",
+        caption=meaning,
+        alt=f"{label} of {words.plural(len(names), 'layer')} by epoch; at the end: {ends}.",
         image=ink.svg(paint, 5.4, 1.3 + max(0.28 * len(names), 1.2)),
         format="svg",
         table=table(
             ["epoch", "layer", *_NORMS],
             [
-                [
-                    words.cell(row["epoch"]),
-                    name,
-                    *(words.cell(_norm(row, name, norm)) for norm in _NORMS),
-                ]
+                [words.cell(row["epoch"]), name, *(words.cell(_norm(row, name, n)) for n in _NORMS)]
                 for row in rows
                 for name in names
             ],
@@ -111,22 +92,31 @@ def _heat(history: History, key: str, title: str, label: str, meaning: str) -> F
     )
 
 
-def _shades() -> Any:
+def _log_picture(axes: Axes, field: np.ndarray, good: np.ndarray) -> Any:
+    """Colour a row for each layer by logarithms; grey where there is none."""
     from matplotlib import colormaps
+    from matplotlib.colors import LogNorm
 
-    return colormaps["viridis"].with_extremes(bad="#c9ced6")
+    low, high = float(field[good].min()), float(field[good].max())
+    return axes.imshow(
+        np.where(good, field, np.nan),
+        cmap=colormaps["viridis"].with_extremes(bad="#c9ced6"),
+        norm=LogNorm(low, high if high > low else 1.01 * low),
+        aspect="auto",
+        interpolation="none",
+    )
 
 
 def _in_order(history: History, rows: list[dict[str, Any]]) -> list[str]:
-    """Name the layers from input to output; shared parameters bear their owner's name, and come last."""
+    """Name the layers that were measured from input to output, then parameters that some share."""
     layers = (history.last("network") or {"layers": []})["layers"]
-    seen = (name for row in rows for name in row["layers"])
-    return list(dict.fromkeys([*(layer["name"] for layer in layers), *seen]))
+    measured = list(dict.fromkeys(name for row in rows for name in row["layers"]))
+    first = [layer["name"] for layer in layers if layer["name"] in measured]
+    return [*first, *(name for name in measured if name not in first)]
 
 
 def _norm(row: dict[str, Any], name: str, key: str) -> float:
-    found = row["layers"].get(name, {}).get(key)
-    return math.nan if found is None else float(found)
+    return float(row["layers"][name][key]) if name in row["layers"] else math.nan
 
 
 def weight_ridges(history: History) -> Figure | Absent:
@@ -139,36 +129,17 @@ def weight_ridges(history: History) -> Figure | Absent:
     shown = thin(blocks, _MOST_PANELS)
     across = min(4, len(shown))
     down = math.ceil(len(shown) / across)
+    epochs = [words.number(row["epoch"]) for row in rows]
 
     def paint(canvas: Canvas) -> None:
-        from matplotlib import colormaps
-
-        shades = colormaps["viridis"](np.linspace(0.85, 0.1, len(rows)))
-        grid = list(canvas.subplots(down, across, squeeze=False).flat)
+        grid = canvas.subplots(down, across, squeeze=False).ravel()
         for axes, block in zip(grid, shown, strict=False):
-            for level, row in enumerate(rows):
-                edges, height = _density(row["layers"].get(block))
-                base = len(rows) - 1 - level
-                axes.fill_between(
-                    edges, base, base + 1.6 * height, color=shades[level], zorder=level + 1, lw=0
-                )
-                axes.plot(
-                    edges, base + 1.6 * height, color=ink.PAPER, linewidth=0.8, zorder=level + 1
-                )
+            _ridges(axes, [row["layers"][block] for row in rows])
             axes.set_title(words.short(block, 26))
-            axes.set_yticks(
-                range(len(rows)), [words.number(row["epoch"]) for row in reversed(rows)]
-            )
-            axes.grid(visible=False, axis="y")
-            axes.spines["left"].set_visible(False)
-            axes.tick_params(axis="y", length=0)
-            axes.locator_params(axis="x", nbins=4)
-        for axes in grid[len(shown) :]:
-            axes.remove()
-        canvas.supylabel("epoch", fontsize=9, color=ink.QUIET)
-        canvas.supxlabel("value", fontsize=9, color=ink.QUIET)
+            axes.set_yticks(range(len(rows)), reversed(epochs))
+        ink.share_labels(canvas, grid, len(shown), x="value", y="epoch")
 
-    caption = "Histograms of the parameters at a few epochs, the first on top; each ridge has the same height."
+    caption = "Histograms of the parameters at a few epochs, the first on top, all of one height."
     if len(shown) < len(blocks):
         caption += f" {len(shown)} of {len(blocks)} blocks are drawn."
     return Figure(
@@ -176,35 +147,43 @@ def weight_ridges(history: History) -> Figure | Absent:
         title=title,
         caption=caption,
         alt=f"Histograms of {words.plural(len(shown), 'block')} of parameters at epochs "
-        f"{', '.join(words.number(row['epoch']) for row in rows)}.",
+        f"{', '.join(epochs)}.",
         image=ink.svg(paint, 10.8, 0.7 + 2.1 * down),
         format="svg",
-        wide=True,
         table=table(
-            ["block", "epoch", "least", "middle half", "greatest"],
+            ["block", "epoch", "least", "first quarter", "third quarter", "greatest"],
             [
-                [block, words.cell(row["epoch"]), *_spread(row["layers"][block])]
+                [block, words.cell(row["epoch"]), *map(words.cell, _spread(row["layers"][block]))]
                 for block in blocks
                 for row in rows
-                if block in row["layers"]
             ],
         ),
+        wide=True,
     )
 
 
-def _density(histogram: dict[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a histogram into an outline: every edge twice, heights from 0 to 1."""
-    if histogram is None:
-        return np.zeros(0), np.zeros(0)
-    edges = np.array(histogram["edges"], dtype=float)
-    density = np.array(histogram["counts"], dtype=float) / np.maximum(np.diff(edges), 1e-300)
-    outline = np.concatenate([[0.0], np.repeat(density / max(density.max(), 1e-300), 2), [0.0]])
-    return np.repeat(edges, 2), outline
+def _ridges(axes: Axes, histograms: list[dict[str, Any]]) -> None:
+    """Draw outlines one above the other, the last in front."""
+    from matplotlib import colormaps
+
+    shades = colormaps["viridis"](np.linspace(0.85, 0.1, len(histograms)))
+    for level, (histogram, shade) in enumerate(zip(histograms, shades, strict=True)):
+        edges = np.array(histogram["edges"], dtype=float)
+        # A block of one value has bins of no width.
+        density = np.array(histogram["counts"], dtype=float) / np.maximum(np.diff(edges), 1e-300)
+        outline = np.concatenate([[0.0], np.repeat(density / max(density.max(), 1e-300), 2), [0.0]])
+        base, x = len(histograms) - 1 - level, np.repeat(edges, 2)
+        top, order = base + 1.6 * outline, level + 1
+        axes.fill_between(x, base, top, color=shade, linewidth=0, zorder=order)
+        axes.plot(x, top, color=ink.PAPER, linewidth=0.8, zorder=order)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=4)
 
 
-def _spread(histogram: dict[str, Any]) -> tuple[str, str, str]:
+def _spread(histogram: dict[str, Any]) -> tuple[float, ...]:
+    """Return least, quartiles and greatest, as the histogram tells them."""
     edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"], dtype=float)
-    cumulated = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
-    low, high = np.interp([0.25, 0.75], cumulated, edges)
-    ends = words.cell(edges[0]), words.cell(edges[-1])
-    return ends[0], f"{words.cell(low)} to {words.cell(high)}", ends[1]
+    below = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
+    return edges[0], *np.interp([0.25, 0.75], below, edges), edges[-1]

@@ -12,10 +12,10 @@ _DEPTH, _GREY = 8, 0
 
 
 def grey_png(pixels: np.ndarray) -> bytes:
-    """Encode pixels, (height, width) of uint8, without scaling them.
+    r"""Encode pixels, (height, width) of uint8, without scaling them.
 
     >>> grey_png(np.zeros((2, 3), np.uint8))[:8]
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    b'\x89PNG\r\n\x1a\n'
     """
     height, width = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, _DEPTH, _GREY, 0, 0, 0)
