@@ -214,7 +214,7 @@ class Sample:
         plane = {"x": x, "y": y, "field": field.round(4)}
         self.metrics.add("boundary", **plane, classes=classes, points=rows, labels=list(labels))
 
-    def end(self, status="done", message=None):
+    def end(self, status: str | None = "done", message: str | None = None) -> Path:
         """Close the records and write the result, the last file of a run; None leaves it out."""
         self.metrics.close()
         with Record(self.folder / "timing.jsonl") as timing:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pullback.data import DataSpec, Rows, load, read_inputs
+from pullback.data import DataSpec, Rows, digits, load, read_inputs
 from pullback.errors import ConfigError, DataError
 
 
@@ -71,6 +71,29 @@ def test_a_table_is_encoded_and_standardised_by_its_training_part(tmp_path):
         assert {row.tobytes() for row in np.asarray(part.x)} <= known
 
 
+def test_some_classes_of_a_source_in_the_order_they_are_named(tmp_path):
+    loaded, whole = load(DataSpec(classes=("8", "3"))), load(DataSpec())
+    assert loaded.train.classes == ("8", "3")
+    assert loaded.preparation.classes == ("8", "3")
+    assert loaded.checksum == whole.checksum
+    parts = [part for part in (loaded.train, loaded.validation, loaded.test) if part is not None]
+    assert sum((part.y == 0).sum() for part in parts) == 174
+    assert sum((part.y == 1).sum() for part in parts) == 183
+    eights = {row.tobytes() for row in digits().x[digits().y == 8]}
+    assert all(row.tobytes() in eights for row in loaded.train.x[loaded.train.y == 0])
+    spec = DataSpec("file", csv(tmp_path), target="hue", ignore=("kind",), classes=("red", "blue"))
+    table = load(spec)
+    assert table.train.classes == ("red", "blue")
+    assert (table.train.y == 0).sum() > (table.train.y == 1).sum()
+
+
+def test_classes_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match="no class '10', in digits"):
+        load(DataSpec(classes=("1", "10")))
+    with pytest.raises(DataError, match="the target holds numbers"):
+        load(DataSpec("file", csv(tmp_path), target="size", classes=("1", "2")))
+
+
 def npy(folder, n=200):
     x = np.random.default_rng(0).integers(0, 256, (n, 4), dtype=np.uint8)
     np.save(folder / "x.npy", x)
@@ -133,6 +156,8 @@ def test_only_floating_point_is_loaded():
         ({"source": "xor", "n": 0}, "n must be at least 1"),
         ({"source": "xor", "noise": -1}, "noise must be"),
         ({"source": "xor", "noise": float("nan")}, "noise must be"),
+        ({"classes": ("1",)}, "two or more different"),
+        ({"classes": ("1", "1")}, "two or more different"),
         ({"seed": -1}, "seed must be"),
         ({"split": (0.5, 0.5)}, "three fractions"),
         ({"source": "mnist", "split": (0.8, 0.1, 0.1)}, "two fractions"),

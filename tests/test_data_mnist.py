@@ -3,11 +3,12 @@
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pullback.data import fashion_mnist, mnist, read_inputs, verify
+from pullback.data import fashion_mnist, mnist, read_inputs, registry, verify
 from pullback.data.loaded import load
 from pullback.data.registry import MNIST
 from pullback.data.spec import DataSpec
@@ -83,6 +84,15 @@ def test_genuine_pictures_are_inputs_for_prediction(mnist_directory):
 def test_mnist_is_not_taken_for_fashion_mnist(mnist_directory):
     with pytest.raises(DataError, match="these files are mnist, fashion-mnist is wanted"):
         fashion_mnist(Directory(next(mnist_directory.rglob("t10k-labels*")).parent, "--data-dir"))
+
+
+def test_another_data_set_under_the_same_file_names_is_refused(tmp_path, monkeypatch):
+    directory = imitate(tmp_path)
+    sum_of_labels = hashlib.sha256((tmp_path / "t10k-labels-idx1-ubyte").read_bytes()).hexdigest()
+    labels = replace(MNIST.test_labels, content=sum_of_labels)
+    monkeypatch.setattr(registry, "MNIST", replace(MNIST, test_labels=labels))
+    with pytest.raises(DataError, match="these files are mnist, fashion-mnist is wanted"):
+        fashion_mnist(directory)
 
 
 def test_a_folder_is_found_by_name_and_directly(tmp_path):

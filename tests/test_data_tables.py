@@ -176,6 +176,9 @@ def test_mixed_labels_are_classes_only_if_asked(tmp_path):
         read_table(path, target="y")
     assert read_table(path, target="y", task="classification").classes == ("1", "2", "other")
     assert read_table(path, target="y", categorical=["y"]).classes == ("1", "2", "other")
+    coded = csv(tmp_path, "a,y\n1,01\n2,1\n")
+    table = read_table(coded, target="y", categorical=["y"], task="classification")
+    assert table.classes == ("01", "1")
 
 
 @settings(max_examples=200)

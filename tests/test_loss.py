@@ -48,6 +48,14 @@ def test_weight_two_is_twice_the_example_and_weight_zero_is_none(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_a_batch_without_any_weight_costs_and_moves_nothing(loss):
+    z, t, _ = sample(4)
+    value, saved = loss.forward(jnp.asarray(z), jnp.asarray(t), jnp.zeros(4))
+    assert float(value) == 0
+    assert not loss.reverse(saved).any()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_the_parts_by_output_sum_to_the_value(loss):
     z, t, weight = map(jnp.asarray, sample())
     np.testing.assert_allclose(

@@ -121,10 +121,10 @@ def _silence(stream: TextIO) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing run in --out.")
 def train(file, settings, data_dir, style, as_json, out, force) -> None:
     """Train the experiment of FILE (or the default one) and write a report."""
-    from . import config, experiment
+    with _interruptible() as interrupted, _showing(style) as show:
+        from . import config, experiment
 
-    plan = config.read(file, settings)
-    with _showing(style) as show, _interruptible() as interrupted:
+        plan = config.read(file, settings)
         outcome = experiment.train(plan, out, data_dir=data_dir, force=force, listen=show, interrupted=interrupted)
     _finish(outcome, as_json)
 
@@ -135,9 +135,9 @@ def train(file, settings, data_dir, style, as_json, out, force) -> None:
 @click.option("--accept-older", is_flag=True, help="If the newest checkpoint is broken, take an older.")
 def resume(run, data_dir, style, as_json, accept_older) -> None:
     """Go on with an unfinished RUN, in the same folder, to the same end as if it had never stopped."""
-    from . import experiment
+    with _interruptible() as interrupted, _showing(style) as show:
+        from . import experiment
 
-    with _showing(style) as show, _interruptible() as interrupted:
         outcome = experiment.resume(
             run, data_dir=data_dir, accept_older=accept_older, listen=show, interrupted=interrupted
         )
@@ -303,7 +303,10 @@ def doctor(data_dir, as_json) -> None:
 
 @contextmanager
 def _interruptible():
-    """Turn the first Ctrl-C into a flag that training asks for; the second stops at once."""
+    """Turn the first Ctrl-C into a flag that training asks for; the second stops at once.
+
+    It is there before JAX is imported, whose callbacks can swallow an exception that comes then.
+    """
     import signal
 
     asked = False

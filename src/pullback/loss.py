@@ -40,7 +40,7 @@ class Loss:
 
     def outputs(self, z: Matrix, t: Matrix, weight: Float[Array, " n"]) -> Float[Array, " k"]:
         """The loss parted by output: Σ_i share_i term_ij. Its sum is the value."""
-        return (weight / jnp.sum(weight)) @ self.terms(z, t)
+        return _share(weight) @ self.terms(z, t)
 
     def forward(
         self, z: Matrix, t: Matrix, weight: Float[Array, " n"]
@@ -57,12 +57,18 @@ class Loss:
             )
         if weight.shape != z.shape[:1]:
             raise ShapeError(f"{self} wants weights of shape {z.shape[:1]}, got {weight.shape}")
-        return jnp.sum(self.outputs(z, t, weight)), (z, t, weight / jnp.sum(weight))
+        return jnp.sum(self.outputs(z, t, weight)), (z, t, _share(weight))
 
     def reverse(self, saved) -> Matrix:
         """The cotangent of z: dz_ij = share_i · slope_ij."""
         z, t, share = saved
         return share[:, None] * self.slopes(z, t)
+
+
+def _share(weight):
+    """Weights that sum to one; a batch in which every weight is 0 has no say, instead of 0/0."""
+    total = jnp.sum(weight)
+    return weight / jnp.where(total > 0, total, jnp.ones_like(total))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, nearest
 from .cells import as_text
 from .examples import not_finite
 from .rows import first_not_finite
@@ -65,6 +65,31 @@ def targets_of(
     if task == "classification" or (task == "auto" and values.ndim == 1 and _are_classes(values)):
         return _classes(values, where)
     return values.reshape(len(values), -1).astype(np.float64), None
+
+
+def keep_classes(
+    y: np.ndarray, classes: tuple[str, ...] | None, wanted: tuple[str, ...], where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the examples of some classes, and number these anew in the order of their naming.
+
+    Returns:
+        The rows to keep, ascending, and their class indices.
+
+    Raises:
+        DataError: there is no such class.
+
+    >>> keep_classes(np.array([0, 2, 1, 2]), ("a", "b", "c"), ("c", "a"), "here")
+    (array([0, 1, 3]), array([1, 0, 0]))
+    """
+    if classes is None:
+        raise DataError("classes are named, the target holds numbers", where=where)
+    number = np.full(len(classes), -1)
+    for i, name in enumerate(wanted):
+        if name not in classes:
+            raise DataError(f"there is no class '{name}'", where=where, next=nearest(name, classes))
+        number[classes.index(name)] = i
+    rows = np.flatnonzero(number[y] >= 0)
+    return rows, number[y[rows]]
 
 
 def _are_classes(values: np.ndarray) -> bool:

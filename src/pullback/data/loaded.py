@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .encode import Encoder
 from .examples import Examples
 from .generated import circles, digits, moons, xor
 from .images import fashion_mnist, mnist
+from .labels import keep_classes
 from .parts import split
 from .prepare import Preparation
 from .rows import Rows, row_bytes
@@ -24,6 +25,7 @@ from .store import data_directory
 from .table import Table, read_table
 
 _MEGABYTE = 10**6
+_Data = TypeVar("_Data", Examples, Table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,9 @@ def load(
     if dtype not in (np.float32, np.float64):
         raise ConfigError(f"data come as float32 or float64, got {dtype}")
     source, given_test = _read(spec, data_dir, dtype)
+    if spec.classes:
+        source = _only(source, spec.classes)
+        given_test = None if given_test is None else _only(given_test, spec.classes)
     rows = split(
         len(source),
         None if source.classes is None else source.y,
@@ -147,6 +152,13 @@ def _read_file(spec: DataSpec, dtype: np.dtype) -> Examples | Table:
         task=spec.task,
         weight=spec.weight,
     )
+
+
+def _only(data: _Data, classes: tuple[str, ...]) -> _Data:
+    """Keep the examples of these classes."""
+    assert data.y is not None
+    rows, y = keep_classes(data.y, data.classes, classes, data.name)
+    return replace(data.take(rows), y=y, classes=classes)
 
 
 def _prepared(

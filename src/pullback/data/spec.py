@@ -25,7 +25,7 @@ _OF_SUFFIX = {
     ".npy": _OF_NPY,
 }
 _OF_SOURCE = {"circles": _OF_PLANE, "moons": _OF_PLANE, "xor": _OF_PLANE}
-_OF_ALL = {"source", "split", "standardize", "seed"}
+_OF_ALL = {"source", "classes", "split", "standardize", "seed"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class DataSpec:
         ignore: columns of a table to leave out.
         weight: the column of a table that says how much a row counts.
         task: what the target of a file is meant as; see `targets_of`.
+        classes: the classes to keep, in this order, of two or more; all if empty.
         image: (height, width) as which a row of .npz or .npy inputs may be drawn.
         n: the number of points to draw (circles, moons, xor).
         noise: the deviation of the noise added to them.
@@ -67,6 +68,7 @@ class DataSpec:
     ignore: tuple[str, ...] = ()
     weight: str | None = None
     task: Task = "auto"
+    classes: tuple[str, ...] = ()
     image: tuple[int, ...] | None = None
     n: int | None = None
     noise: float | None = None
@@ -140,6 +142,8 @@ class DataSpec:
             raise ConfigError(f"seed must be at least 0, got {self.seed}")
         if not self.stream_above_mb > 0:
             raise ConfigError(f"stream_above_mb must be positive, got {self.stream_above_mb}")
+        if self.classes and len(set(self.classes)) < max(2, len(self.classes)):
+            raise ConfigError(f"classes must be two or more different names, got {self.classes}")
         if self.image is not None and (len(self.image) != 2 or min(self.image) < 1):
             raise ConfigError(f"image must be (height, width), got {self.image}")
 

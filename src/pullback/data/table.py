@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,16 @@ class Table:
         """Return the number of rows."""
         return len(self.rows)
 
+    def take(self, index: np.ndarray) -> Table:
+        """Return the rows at `index`."""
+        return replace(
+            self,
+            inputs={name: cells[index] for name, cells in self.inputs.items()},
+            rows=self.rows[index],
+            y=None if self.y is None else self.y[index],
+            weight=None if self.weight is None else self.weight[index],
+        )
+
 
 def read_table(
     path: Path,
@@ -75,7 +85,7 @@ def read_table(
     _check_names("weight", [] if weight is None else [weight], raw, where)
     _check_names("categorical", categorical, raw, where)
     _check_names("ignore", ignore, raw, where)
-    if task == "classification":
+    if task == "classification" and target not in categorical:
         values = _labels(raw, target, where)
     else:
         values = column(raw.columns[target], target, raw.rows, where, text=target in categorical)

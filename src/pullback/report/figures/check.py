@@ -21,7 +21,7 @@ _MISSING = "the derivatives of this run were not checked; `pullback check` does 
 
 class _Entry(NamedTuple):
     block: str
-    index: str
+    place: str
     analytic: float
     numeric: float
     ok: bool
@@ -29,7 +29,7 @@ class _Entry(NamedTuple):
     @property
     def along(self) -> bool:
         """Whether it is a derivative along a direction, in which every entry takes part."""
-        return self.index == "direction"
+        return self.place == "direction"
 
     @property
     def apart(self) -> float:
@@ -106,7 +106,7 @@ def check_scatter(history: History) -> Figure | Absent:
             [
                 [
                     e.block,
-                    e.index,
+                    e.place,
                     words.cell(e.analytic, 8),
                     words.cell(e.numeric, 8),
                     words.cell(e.apart),

@@ -73,9 +73,9 @@ def _name_classes(axes: Axes, names: list[str]) -> None:
 def _write_cells(axes: Axes, counts: np.ndarray, share: np.ndarray) -> None:
     for i, j in np.argwhere(counts).tolist():
         colour = ink.PAPER if share[i, j] > 0.5 else ink.INK
-        text = {"ha": "center", "color": colour}
-        axes.text(j, i, str(counts[i, j]), va="bottom", fontsize=8.5, **text)
-        axes.text(j, i, f"{100 * share[i, j]:.0f} %", va="top", fontsize=6.5, **text)
+        per_cent = f"{100 * share[i, j]:.0f} %"
+        axes.text(j, i, str(counts[i, j]), ha="center", va="bottom", size=8.5, color=colour)
+        axes.text(j, i, per_cent, ha="center", va="top", size=6.5, color=colour)
 
 
 def _most_frequent_mistake(counts: np.ndarray, names: list[str]) -> str:

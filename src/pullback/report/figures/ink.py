@@ -11,7 +11,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..words import power_of_ten
@@ -56,6 +56,10 @@ _STYLE: dict[str, Any] = {
     "grid.linewidth": 0.7,
     "xtick.color": "#b8bfc9",
     "ytick.color": "#b8bfc9",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 6,
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
     "xtick.labelsize": 8.5,
@@ -93,6 +97,7 @@ def svg(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
 def _slim(text: str) -> str:
     """Name the reader's faces once, and drop what no eye sees: third decimals, turns by 0."""
     text = re.sub(r"<[a-z]+ [^>]*>", _slim_tag, text)
+    text = re.sub(r">\s+<", "><", text)
     return text.replace("<svg ", f'<svg font-family="{FACES}" ', 1)
 
 
@@ -117,11 +122,12 @@ def colour_bar(canvas: Canvas, picture: Any, label: str) -> Axes:
     return bar.ax
 
 
-def share_labels(canvas: Canvas, grid: Sequence[Axes], used: int, *, x: str, y: str) -> None:
+def share_labels(canvas: Canvas, grid: Iterable[Axes], used: int, *, x: str, y: str) -> None:
     """Name the axes of many panels once, and remove the panels that were not used."""
-    for axes in grid[used:]:
+    panels = list(grid)
+    for axes in panels[used:]:
         axes.remove()
-    grid[0].set_ylabel("")
+    panels[0].set_ylabel("")
     canvas.supxlabel(x, fontsize=9, color=QUIET)
     canvas.supylabel(y, fontsize=9, color=QUIET)
 
@@ -151,7 +157,7 @@ def log_or_linear(axes: Axes, values: Sequence[float], name: str) -> None:
 
 def log_ticks(axis: Any) -> None:
     """Label a logarithmic axis: plainly near one, else by powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = sorted(axis.get_view_interval())
     narrow = high < 100 * low
@@ -160,7 +166,7 @@ def log_ticks(axis: Any) -> None:
     axis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}" if plain else _power(value))
     )
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def _power(value: float) -> str:

@@ -31,7 +31,8 @@ def delta_flow(history: History) -> Figure | Absent:
         "Gradient flow",
         "norm of δ",
         "How much of the loss's derivative arrives at each layer: the norm of the cotangent δ of "
-        "its output. A column that fades towards the input is a vanishing gradient.",
+        "its output, on one mini-batch of the epoch. A column that fades towards the input is a "
+        "vanishing gradient.",
     )
 
 
@@ -176,10 +177,19 @@ def _ridges(axes: Axes, histograms: list[dict[str, Any]]) -> None:
         top, order = base + 1.6 * outline, level + 1
         axes.fill_between(x, base, top, color=shade, linewidth=0, zorder=order)
         axes.plot(x, top, color=ink.PAPER, linewidth=0.8, zorder=order)
+    full = [edges for histogram in histograms for edges in _full(histogram)]
+    margin = 0.03 * (max(full) - min(full))
+    axes.set_xlim(min(full) - margin, max(full) + margin)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=4)
+
+
+def _full(histogram: dict[str, Any]) -> tuple[float, float]:
+    """Return the edges of the outermost bins that hold anything; one alone holds equal values."""
+    held = np.flatnonzero(histogram["counts"])
+    return histogram["edges"][held[0]], histogram["edges"][held[-1] + 1]
 
 
 def _spread(histogram: dict[str, Any]) -> tuple[float, ...]:
