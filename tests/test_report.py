@@ -278,6 +278,10 @@ def test_every_wire_of_towers_and_skips_is_an_edge(histories, drawings):
     edges = [e for e in root.iter("{http://www.w3.org/2000/svg}path") if e.get("marker-end")]
     layers = histories["plane"].all("network")[0]["layers"]
     assert len(edges) == sum(len(layer["reads"]) for layer in layers) + 1  # the loss reads one
+    turns = [re.findall(r" H (\S+)", e.attrib["d"]) for e in edges]
+    first, second, third = (turn[0] for turn in turns if turn)
+    assert first != second  # two that run side by side
+    assert first == third  # and one that begins where the first has ended
 
 
 @pytest.mark.parametrize("depth", [1, 20, 40])
@@ -441,6 +445,7 @@ def test_names_of_the_user_are_never_markup(tmp_path):
     shown = texts(figures.confusion(History.read(run)))
     assert "<script>alert…" in shown
     assert "_hidden" in shown
+    assert "$\\frac{1}{0}$" in shown
 
 
 def test_names_of_layers_features_and_parts_of_the_plane_are_never_markup(tmp_path):

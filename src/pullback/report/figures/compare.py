@@ -55,15 +55,15 @@ def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Abse
     }
     if not curves:
         return Absent(id, title, "no run recorded it")
-    everything = [y for points in curves.values() for _, y in points]
-    start = None if key == "loss" else axis_start(everything)
+    each = [[y for _, y in points] for points in curves.values()]
+    start = None if key == "loss" else axis_start(each)
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for n, (run, points) in enumerate(curves.items()):
             x, y = zip(*points, strict=True)
             ink.curve(axes, x, y, **ink.nth(n), label=words.short(run))
-        label_values(axes, key, everything, start)
+        label_values(axes, key, [y for curve in each for y in curve], start)
         axes.set_xlabel("epoch")
         ink.whole_ticks(axes.xaxis)
         ink.legend(canvas, axes, columns=3)

@@ -43,7 +43,7 @@ def _learning(history: History, key: str, id: str, title: str) -> Figure | Absen
     if not any(math.isfinite(v) for v in everything):
         return Absent(id, title, "no finite value was recorded")
     along = "step" if any(row["epoch"] != int(row["epoch"]) for row in rows) else "epoch"
-    best, start = history.best, None if key == "loss" else axis_start(everything)
+    best, start = history.best, None if key == "loss" else axis_start([*curves.values()])
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -101,16 +101,23 @@ def say(key: str, found: float) -> str:
     return words.percent(found) if key == "accuracy" else words.cell(found)
 
 
-def axis_start(values: Sequence[float]) -> float | None:
+def axis_start(curves: Sequence[Sequence[float]]) -> float | None:
     """Choose where an axis starts if a few low values would press all others together.
 
-    >>> axis_start([0.1] + [0.9, 0.95] * 10) is None, axis_start([0.1, 0.5, 0.9]) is None
+    No curve is hidden altogether.
+
+    >>> axis_start([[0.1] + [0.9, 0.95] * 10]) is None, axis_start([[0.1, 0.5, 0.9]]) is None
     (False, True)
+    >>> axis_start([[0.1] + [0.9, 0.95] * 10, [0.1, 0.2]]) is None
+    True
     """
-    seen = np.array([v for v in values if math.isfinite(v)])
+    finite = [[v for v in curve if math.isfinite(v)] for curve in curves]
+    seen = np.concatenate(finite)
     low, high = float(np.quantile(seen, 0.1)), float(seen.max())
     crowded = high - low < 0.25 * (high - seen.min())
-    return low - 0.5 * (high - low) if crowded and high > low else None
+    start = low - 0.5 * (high - low)
+    hidden = any(curve and max(curve) <= start for curve in finite)
+    return start if crowded and not hidden and high > low else None
 
 
 def label_values(axes: Axes, key: str, values: Sequence[float], start: float | None) -> None:

@@ -1,0 +1,270 @@
+"""A run that was stopped, in whatever way, ends as if it had not been: the same bits."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import killed_run
+import numpy as np
+import optax
+import pytest
+from command import (
+    assert_same_run,
+    command,
+    contents,
+    environment,
+    invoke,
+    refused,
+    sentence,
+    settings,
+)
+
+from pullback import checkpoint, experiment, report, tree
+from pullback.data import Batches
+from pullback.loss import SoftmaxCrossEntropy
+from pullback.maps import Affine, Relu, chain
+from pullback.record import Record
+from pullback.runs import RunFolder
+from pullback.train import Plan, Progress, Task, begin, fit
+
+SCRIPT = Path(killed_run.__file__)
+
+# 800 steps; a checkpoint at the end of each epoch and now and then in its middle.
+LONG = settings(
+    train__epochs=100, checkpoint__steps=7, checkpoint__keep=2, evaluate__steps=5, seed=3
+)
+
+
+def start(path: Path) -> list[str]:
+    """How to go on with a run: from its checkpoints, or from nothing if it was killed before it was one."""
+    if (path / "meta.json").exists():
+        return ["resume", str(path), "--progress", "none"]
+    return ["train", *LONG, "--out", str(path), "--force", "--progress", "none"]
+
+
+def process(kind: str, number: int, words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), kind, str(number), *words],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Path, dict[str, int]]:
+    """The run that nobody stopped, and how often it did what the others are killed at."""
+    path = tmp_path_factory.mktemp("unbroken") / "run"
+    child = process("count", 0, start(path))
+    said, fault = child.communicate(timeout=120)
+    assert child.returncode == 0, fault
+    return path, json.loads(said.splitlines()[-1])
+
+
+def killed(path: Path, kind: str, counts: dict[str, int], draw: random.Random) -> str | None:
+    """Go on with a run until it is killed; return what it was doing, or None if it ended before that."""
+    words = start(path)
+    if kind == "time":
+        child = process("never", 0, words)
+        while child.poll() is None and not any(path.glob("checkpoints/step-*")):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1.5))
+        child.kill()
+    else:
+        # Of the few files that are replaced whole, a run that goes on writes the last alone.
+        most = counts[kind] // 3 if kind != "replace" else 3 if words[0] == "train" else 1
+        child = process(kind, draw.randint(1, most), words)
+    _, said = child.communicate(timeout=120)
+    assert child.returncode in (0, -signal.SIGKILL), said
+    return (said or "time") if child.returncode else None
+
+
+def kill_often(folder: Path, unbroken, kills: int, seed: int) -> Counter[str]:
+    """Kill runs, each up to five times, until there were so many kills; every one must end like the unbroken."""
+    whole, counts = unbroken
+    draw, found, number = random.Random(seed), [], 0
+    kinds = [*killed_run.KINDS, "time"]
+    while len(found) < kills:
+        path, number = folder / f"run{number}", number + 1
+        for _ in range(5):
+            said = killed(path, kinds[len(found) % len(kinds)], counts, draw)
+            if said is None or len(found) == kills:
+                break
+            found.append(said)
+            if (path / "result.json").exists():
+                assert_same_run(path, whole)
+        child = process("never", 0, start(path))
+        assert child.wait(timeout=120) == 0
+        child.communicate()
+        assert_same_run(path, whole)
+        assert timed_epochs(path) == list(range(1, 101))
+    assert any("checkpoint.save" in said for said in found), found
+    return Counter(where(said) for said in found)
+
+
+def where(said: str) -> str:
+    """A kill in a few words: what was about to be done, and for what."""
+    kind, *places = said.split()
+    purposes = ("checkpoint.save", "runs.save_model", "runs.write_result", "runs.write_meta")
+    return f"{kind} in {next((p for p in purposes if p in places), 'all else')}"
+
+
+def timed_epochs(path: Path) -> list[int]:
+    rows = map(json.loads, (path / "timing.jsonl").read_text().splitlines())
+    return [row["epoch"] for row in rows]
+
+
+def test_killed_six_times_and_still_the_same_bits(tmp_path, unbroken):
+    kill_often(tmp_path, unbroken, kills=6, seed=0)
+
+
+@pytest.mark.long
+def test_killed_twenty_times_and_still_the_same_bits(tmp_path, unbroken):
+    found = kill_often(tmp_path, unbroken, kills=20, seed=int(time.time()))
+    print(*(f"{count:3} {place}" for place, count in found.most_common()), sep="\n")
+    assert found.total() == 20
+
+
+def test_another_seed_is_seen(tmp_path, unbroken):
+    words = [word.replace("seed=3", "seed=4") for word in LONG]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write_report", lambda runs, path: path)
+        invoke("train", *words, "--out", tmp_path / "run")
+    with pytest.raises(AssertionError, match="differ in"):
+        assert_same_run(tmp_path / "run", unbroken[0])
+
+
+def test_interrupted_from_the_keyboard(tmp_path, unbroken):
+    path = tmp_path / "run"
+    child = subprocess.Popen(
+        command("train", *LONG, "--out", path, "--progress", "plain", "--json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    assert child.stderr.readline().startswith("epoch 1/100  validation loss")
+    child.send_signal(signal.SIGINT)
+    said, told = child.communicate(timeout=60)
+    assert child.returncode == 130, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1] == f"pullback: interrupted; `pullback resume {path}` goes on"
+    result = json.loads(said)
+    assert result["status"] == "interrupted"
+    assert 0 < result["steps"] < 800
+    assert not (path / "result.json").exists()
+    assert (path / "report.html").stat().st_size > 10_000
+    assert checkpoint.latest(path / "checkpoints") is not None
+    assert "has no model yet" in refused("evaluate", path, code=5)
+
+    child = process("never", 0, start(path))
+    assert child.wait(timeout=120) == 0
+    child.communicate()
+    assert_same_run(path, unbroken[0])
+
+
+def test_a_second_interruption_stops_at_once(tmp_path, monkeypatch):
+    def train(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        assert options["interrupted"]()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(experiment, "train", train)
+    result = invoke("train", *settings(), "--out", tmp_path / "run", code=130)
+    assert "Ctrl-C again stops at once" in result.stderr
+    assert result.stderr.endswith("pullback: stopped at once\n")
+
+
+def test_an_interruption_in_any_other_verb_is_one_sentence(tmp_path, monkeypatch):
+    def evaluate(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "evaluate", evaluate)
+    said = invoke("evaluate", tmp_path, code=130).stderr
+    assert sentence(said) == "stopped at once"
+
+
+def test_a_finished_run_is_left_as_it_is(unbroken, monkeypatch):
+    monkeypatch.setattr(report, "write_report", lambda runs, path: path)
+    path, _ = unbroken
+    before = contents(path)
+    assert json.loads(invoke("resume", path, "--json").stdout)["status"] == "done"
+    assert contents(path) == before
+
+
+def test_a_run_that_is_being_written_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "write_report", lambda runs, path: path)
+    invoke("train", *settings(train__epochs=1), "--out", tmp_path / "run")
+    with RunFolder.open(tmp_path / "run").lock():
+        for words in (("resume",), ("train", *settings(), "--force", "--out")):
+            said = refused(*words, tmp_path / "run", code=7)
+            assert "is being written by another process" in said
+
+
+class Moments:
+    """Stop after so many steps; save to the disk what a checkpoint must hold."""
+
+    def __init__(self, folder: Path, record: Record, steps: int):
+        self.folder, self.record, self.steps, self.reached = folder, record, steps, 0
+
+    def listen(self, tick):
+        self.reached = tick.progress.step
+
+    def interrupted(self):
+        return self.reached >= self.steps
+
+    def save(self, learner, progress):
+        arrays = {name: np.asarray(leaf) for name, leaf in tree.named(learner).items()}
+        size = {"metrics_bytes": self.record.size}
+        checkpoint.save(self.folder, arrays, asdict(progress) | size)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 12, 20])
+@pytest.mark.parametrize("rule", [optax.adam(0.01), optax.sgd(0.1, momentum=0.9)], ids=["adam", "momentum"])
+@jax.numpy_dtype_promotion("standard")  # Optax promotes implicitly
+def test_the_state_of_a_rule_goes_through_the_disk(tmp_path, rule, steps):
+    draw = np.random.default_rng(0)
+    x, labels = draw.normal(size=(50, 3)).astype(np.float32), draw.integers(0, 2, 50)
+    batches = Batches(x, np.eye(2, dtype=np.float32)[labels], None, 8, 0, limit_bytes=float("inf"))
+    task = Task(chain(Affine(4), Relu(), Affine(2)), SoftmaxCrossEntropy(), rule)
+    plan, parts, whole, record = Plan(epochs=4), {"train": batches}, Record(), Record()
+    unbroken, _ = fit(task, batches, plan, parts=parts, record=whole)
+
+    moments = Moments(tmp_path, record, steps)
+    fit(
+        task,
+        batches,
+        plan,
+        parts=parts,
+        record=record,
+        save=moments.save,
+        listen=moments.listen,
+        interrupted=moments.interrupted,
+    )
+    loaded = checkpoint.load_latest(tmp_path)
+    assert loaded is not None
+    arrays, stored = loaded
+    record.truncate(stored.pop("metrics_bytes"))
+    progress = Progress(**stored)
+    assert steps <= progress.step < 28
+    learner = tree.restore(begin(task, plan.seed, batches.like()), arrays)
+    assert len(jax.tree.leaves(learner.rule_state)) >= 4
+    resumed, end = fit(
+        task, batches, plan, parts=parts, learner=learner, progress=progress, record=record
+    )
+    assert (end.epoch, end.step) == (4, 28)
+    one, other = tree.named(unbroken), tree.named(resumed)
+    assert one.keys() == other.keys()
+    assert [n for n in one if np.asarray(one[n]).tobytes() != np.asarray(other[n]).tobytes()] == []
+    assert list(record.rows()) == list(whole.rows())
