@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 import jax
@@ -38,9 +40,10 @@ from pullback.train import Plan, Progress, Task, begin, fit
 
 SCRIPT = Path(killed_run.__file__)
 
-# 800 steps; a checkpoint at the end of each epoch and now and then in its middle.
+# 480 steps; a checkpoint at the end of each epoch and now and then in its middle.
+EPOCHS = 60
 LONG = settings(
-    train__epochs=100, checkpoint__steps=7, checkpoint__keep=2, evaluate__steps=5, seed=3
+    train__epochs=EPOCHS, checkpoint__steps=7, checkpoint__keep=2, evaluate__steps=5, seed=3
 )
 
 
@@ -76,40 +79,54 @@ def killed(path: Path, kind: str, counts: dict[str, int], draw: random.Random) -
     words = start(path)
     if kind == "time":
         child = process("never", 0, words)
-        while child.poll() is None and not any(path.glob("checkpoints/step-*")):
+        while child.poll() is None and not is_written_by(child.pid, path):
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, 1.5))
+        time.sleep(draw.uniform(0, 2))
         child.kill()
     else:
         # Of the few files that are replaced whole, a run that goes on writes the last alone.
-        most = counts[kind] // 3 if kind != "replace" else 3 if words[0] == "train" else 1
+        most = counts[kind] // 6 if kind != "replace" else 3 if words[0] == "train" else 1
         child = process(kind, draw.randint(1, most), words)
     _, said = child.communicate(timeout=120)
     assert child.returncode in (0, -signal.SIGKILL), said
     return (said or "time") if child.returncode else None
 
 
-def kill_often(folder: Path, unbroken, kills: int, seed: int) -> Counter[str]:
-    """Kill runs, each up to five times, until there were so many kills; every one must end like the unbroken."""
+def is_written_by(number: int, path: Path) -> bool:
+    lock = path / "run.lock"
+    return lock.exists() and lock.read_text() == f"process {number}\n"
+
+
+def kill_in_turn(folder: Path, unbroken, kinds: list[str], seed: int) -> list[str]:
+    """Kill a run in each of these ways, and a new one when it has ended; all must end like the unbroken one."""
     whole, counts = unbroken
-    draw, found, number = random.Random(seed), [], 0
-    kinds = [*killed_run.KINDS, "time"]
-    while len(found) < kills:
-        path, number = folder / f"run{number}", number + 1
-        for _ in range(5):
-            said = killed(path, kinds[len(found) % len(kinds)], counts, draw)
-            if said is None or len(found) == kills:
-                break
+    draw, found, runs = random.Random(seed), [], 0
+    while len(found) < len(kinds):
+        path, runs = folder / f"{seed}-{runs}", runs + 1
+        while len(found) < len(kinds) and (said := killed(path, kinds[len(found)], counts, draw)):
             found.append(said)
             if (path / "result.json").exists():
                 assert_same_run(path, whole)
         child = process("never", 0, start(path))
-        assert child.wait(timeout=120) == 0
-        child.communicate()
+        _, fault = child.communicate(timeout=120)
+        assert child.returncode == 0, fault
         assert_same_run(path, whole)
-        assert timed_epochs(path) == list(range(1, 101))
+        assert timed_epochs(path) == list(range(1, EPOCHS + 1))
+    return found
+
+
+def kill_often(folder: Path, unbroken, kills: int, at_once: int, seed: int) -> Counter[str]:
+    """Kill several runs in turn, two side by side, in all ways that there are."""
+    ways = [way for way, _ in zip(cycle([*killed_run.KINDS, "time"]), range(kills), strict=False)]
+    chains = [ways[i : i + at_once] for i in range(0, kills, at_once)]
+    with ThreadPoolExecutor(2) as pool:
+        ends = [
+            pool.submit(kill_in_turn, folder, unbroken, chain, seed + i)
+            for i, chain in enumerate(chains)
+        ]
+        found = [said for end in ends for said in end.result()]
     assert any("checkpoint.save" in said for said in found), found
-    return Counter(where(said) for said in found)
+    return Counter(map(where, found))
 
 
 def where(said: str) -> str:
@@ -125,12 +142,12 @@ def timed_epochs(path: Path) -> list[int]:
 
 
 def test_killed_six_times_and_still_the_same_bits(tmp_path, unbroken):
-    kill_often(tmp_path, unbroken, kills=6, seed=0)
+    assert kill_often(tmp_path, unbroken, kills=6, at_once=3, seed=0).total() == 6
 
 
 @pytest.mark.long
 def test_killed_twenty_times_and_still_the_same_bits(tmp_path, unbroken):
-    found = kill_often(tmp_path, unbroken, kills=20, seed=int(time.time()))
+    found = kill_often(tmp_path, unbroken, kills=20, at_once=5, seed=int(time.time()))
     print(*(f"{count:3} {place}" for place, count in found.most_common()), sep="\n")
     assert found.total() == 20
 
@@ -154,7 +171,7 @@ def test_interrupted_from_the_keyboard(tmp_path, unbroken):
         text=True,
     )
     assert child.stderr is not None
-    assert child.stderr.readline().startswith("epoch 1/100  validation loss")
+    assert child.stderr.readline().startswith(f"epoch 1/{EPOCHS}  validation loss")
     child.send_signal(signal.SIGINT)
     said, told = child.communicate(timeout=60)
     assert child.returncode == 130, told
@@ -162,7 +179,7 @@ def test_interrupted_from_the_keyboard(tmp_path, unbroken):
     assert told.splitlines()[-1] == f"pullback: interrupted; `pullback resume {path}` goes on"
     result = json.loads(said)
     assert result["status"] == "interrupted"
-    assert 0 < result["steps"] < 800
+    assert 0 < result["steps"] < 8 * EPOCHS
     assert not (path / "result.json").exists()
     assert (path / "report.html").stat().st_size > 10_000
     assert checkpoint.latest(path / "checkpoints") is not None

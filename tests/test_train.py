@@ -191,7 +191,7 @@ def test_rows_of_the_record():
 
 
 def test_evaluation_in_blocks_is_the_mean_over_all(monkeypatch):
-    monkeypatch.setattr("pullback.train.BLOCK", 7)
+    monkeypatch.setattr("pullback.train.measure.BLOCK", 7)
     x, y = examples(24, d=6, seed=3)
     weight = np.linspace(0, 2, 24, dtype=np.float32)
     task = Task(chain(Affine(3)), SoftmaxCrossEntropy(), SGD(0.1))

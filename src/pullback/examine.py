@@ -10,7 +10,8 @@ import numpy as np
 from . import tree
 from .data import Examples
 from .maps import Run
-from .train import Learner, Task, predictions, shortest
+from .train import Learner, Task, predictions
+from .tree import shortest
 
 BINS = 40
 WORST = 40

@@ -33,7 +33,19 @@ from .errors import (
 from .penalty import Sum
 from .record import Record
 from .runs import RunFolder
-from .train import Learner, Plan, Progress, Task, Tick, begin, fit, never, predictions, silent
+from .train import (
+    Learner,
+    Part,
+    Plan,
+    Progress,
+    Task,
+    Tick,
+    begin,
+    fit,
+    never,
+    predictions,
+    silent,
+)
 
 PARTS = ("train", "validation", "test")
 
@@ -355,9 +367,7 @@ class _Keeper:
             self._keep,
         )
 
-    def latest(
-        self, template: Learner, accept_older: bool
-    ) -> tuple[Learner, Progress | None]:
+    def latest(self, template: Learner, accept_older: bool) -> tuple[Learner, Progress | None]:
         """Load the newest checkpoint, and cut the records back to where it was made."""
         found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
         arrays, stored = (
@@ -506,8 +516,6 @@ def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, An
         CheckpointError: it has no whole model, or its data have changed.
         DataError: the data are missing or broken.
     """
-    from .train import Part
-
     model = load_model(path)
     with precision(model.experiment):
         prepared = _prepare_again(RunFolder.open(path), model.experiment, data_dir)

@@ -93,6 +93,15 @@ def named(a: Tree) -> dict[str, Any]:
     return {name_of(path): leaf for path, leaf in jax.tree.flatten_with_path(a)[0]}
 
 
+def shortest(x) -> Any:
+    """An array as Python numbers, each with the shortest text that gives the same value again.
+
+    >>> float(np.float32(0.1)), shortest(np.float32(0.1))
+    (0.10000000149011612, 0.1)
+    """
+    return np.asarray(x).astype(str).astype(np.float64).tolist()
+
+
 def restore(template: Tree, leaves: dict[str, np.ndarray]) -> Tree:
     """Build the tree of `template`'s structure from leaves by name: the inverse of `named`.
 

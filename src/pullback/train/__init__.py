@@ -1,0 +1,16 @@
+"""Training: one step, the compiled run of many steps, and `fit`, which drives them."""
+
+from .fit import Plan as Plan
+from .fit import Progress as Progress
+from .fit import Tick as Tick
+from .fit import fit as fit
+from .fit import never as never
+from .fit import silent as silent
+from .measure import Part as Part
+from .measure import predictions as predictions
+from .step import Batch as Batch
+from .step import Learner as Learner
+from .step import Pass as Pass
+from .step import Task as Task
+from .step import begin as begin
+from .step import step as step

@@ -1,0 +1,300 @@
+"""`fit`: the host's side of training. Where to cut, what to write down, when to save."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..data import Batches, Chunk
+from ..errors import ConfigError
+from ..record import Record
+from ..tree import shortest
+from .fault import diverged, refuse_infinite
+from .measure import Part
+from .step import Batch, Learner, Task, begin, stream
+from .stretch import Stretch, advance, copied, watched
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, and when to look. A cadence of 0 means never.
+
+    Attributes:
+        epochs: passes over the training part.
+        seed: of the first weights, the order of the data, and masks, each a stream of its own.
+        evaluate_epochs, evaluate_steps: evaluate every part each so many epochs, and each so many
+            steps.
+        watch_epochs: measure the layers in the last full batch of each so-manieth epoch.
+        record_steps: record the loss of each so-manieth mini-batch.
+        checkpoint_epochs, checkpoint_steps: save each so many epochs, and each so many steps.
+    """
+
+    epochs: int = 20
+    seed: int = 0
+    evaluate_epochs: int = 1
+    evaluate_steps: int = 0
+    watch_epochs: int = 1
+    record_steps: int = 1
+    checkpoint_epochs: int = 1
+    checkpoint_steps: int = 0
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ConfigError(f"{name} must be at least 0, got {value}")
+
+
+@dataclass
+class Progress:
+    """Where training stands. It is saved with the weights, and training goes on from it.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps taken since the start of training.
+        best: the evaluation with the lowest validation loss so far: its epoch, step and loss.
+        last: the newest evaluation.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+
+
+class Tick(NamedTuple):
+    """What a listener is told after each stretch of steps, and at the end of each epoch.
+
+    Attributes:
+        progress: where training stands.
+        epochs, steps: where it will end.
+        loss: of the last mini-batch.
+        examples_per_second: in the last stretch.
+    """
+
+    progress: Progress
+    epochs: int
+    steps: int
+    loss: float
+    examples_per_second: float
+
+
+def silent(tick: Tick) -> None:
+    """Listen to nothing."""
+
+
+def keep_nothing(learner: Learner, progress: Progress) -> None:
+    """Save no checkpoint."""
+
+
+def never() -> bool:
+    """Do not stop before the end."""
+    return False
+
+
+# Seconds of steps between two looks at the clock, the keyboard and the progress bar.
+PIECE = 0.25
+
+
+def fit(
+    task: Task,
+    batches: Batches,
+    plan: Plan,
+    *,
+    parts: Mapping[str, Batches] | None = None,
+    learner: Learner | None = None,
+    progress: Progress | None = None,
+    record: Record | None = None,
+    timing: Record | None = None,
+    save: Callable[[Learner, Progress], None] = keep_nothing,
+    at_epoch: Callable[[Learner, Progress], None] = keep_nothing,
+    listen: Callable[[Tick], None] = silent,
+    interrupted: Callable[[], bool] = never,
+) -> tuple[Learner, Progress]:
+    """Train, and return the learner and how far it came.
+
+    Args:
+        task: what is trained and how.
+        batches: the training part in mini-batches.
+        plan: how long, and when to look.
+        parts: what is evaluated, by name; of these "validation" decides which epoch was best.
+        learner: where to go on from; drawn anew if not given.
+        progress: how far that learner had come.
+        record: takes rows of steps, evaluations and layers; they hold no time of day and no
+            seconds.
+        timing: takes the seconds of each epoch.
+        save: called with what a checkpoint must hold; the arrays are only lent for the call.
+        at_epoch: called after each epoch, before it is saved.
+        listen: called after each stretch of steps, and at the end of each epoch.
+        interrupted: asked after each stretch; if true, a checkpoint is saved and training returns.
+
+    Raises:
+        DivergedError: a value was not finite. Its `last` holds the last finite learner and the
+        progress. ShapeError: the network, the loss and the data do not fit together.
+    """
+    trainer = _Trainer(
+        task,
+        batches,
+        plan,
+        {name: Part(part, task.classifies) for name, part in (parts or {}).items()},
+        Record() if record is None else record,
+        Record() if timing is None else timing,
+        save,
+        at_epoch,
+        listen,
+        interrupted,
+    )
+    return trainer.run(learner, progress or Progress())
+
+
+class _Trainer:
+    """The host's side of `fit`: where to cut, what to write down, when to save."""
+
+    def __init__(
+        self, task, batches, plan, parts, record, timing, save, at_epoch, listen, interrupted
+    ):
+        self.task, self.batches, self.plan, self.parts = task, batches, plan, parts
+        self.record, self.timing, self.save, self.at_epoch = record, timing, save, at_epoch
+        self.listen, self.interrupted = listen, interrupted
+        self.key = stream(plan.seed, "masks")
+        self.piece, self.rate, self.loss, self.data = 1, 0.0, np.nan, None
+
+    def run(self, learner, progress):
+        plan, progress = self.plan, dataclasses.replace(progress)
+        if learner is None:
+            learner = begin(self.task, plan.seed, self.batches.like())
+        if progress.step == 0 and (plan.evaluate_epochs or plan.evaluate_steps):
+            self._evaluate(learner, progress)
+        while progress.epoch < plan.epochs:
+            began, before = time.perf_counter(), progress.step
+            for chunk in self.batches.epoch(progress.epoch):
+                learner, going = self._chunk(learner, progress, chunk)
+                if not going:
+                    self.save(learner, progress)
+                    return learner, progress
+            self._end_epoch(learner, progress, time.perf_counter() - began, progress.step - before)
+            if progress.epoch < plan.epochs and self.interrupted():
+                self.save(learner, progress)
+                break
+        return learner, progress
+
+    def _end_epoch(self, learner, progress, seconds, steps):
+        plan = self.plan
+        progress.epoch += 1
+        self.timing.add(
+            "epoch",
+            epoch=progress.epoch,
+            seconds=seconds,
+            examples_per_second=steps * self.batches.batch_size / seconds,
+        )
+        if self._due_at_end(progress, plan.evaluate_epochs, plan.evaluate_steps):
+            self._evaluate(learner, progress)
+        self.at_epoch(learner, progress)
+        self._announce(progress)
+        if self._due_at_end(progress, plan.checkpoint_epochs, plan.checkpoint_steps):
+            self.save(learner, progress)
+
+    def _due_at_end(self, progress, epochs, steps):
+        """Whether a cadence falls on the end of an epoch; one in epochs counts the last, too."""
+        last = bool(epochs) and progress.epoch == self.plan.epochs
+        return last or self._due(progress.epoch, epochs) or self._due(progress.step, steps)
+
+    def _chunk(self, learner, progress, chunk: Chunk):
+        """Take the steps of a chunk that are not done yet; say whether to go on."""
+        data, stretch = self._on_device(chunk)
+        first = progress.epoch * self.batches.steps_per_epoch + chunk.first
+        stretch = stretch._replace(first=np.int32(first))
+        end = chunk.steps
+        watched_epoch = self._due(progress.epoch + 1, self.plan.watch_epochs)
+        watch = chunk.full - 1 if chunk.last and watched_epoch else end
+        while (at := progress.step - first) < end:
+            began = time.perf_counter()
+            backup = copied(learner)
+            if at == watch:
+                stop = at + 1
+                learner, outputs, layers, finite = watched(
+                    self.task, learner, data, stretch, np.int32(at), self.key
+                )
+                losses = np.asarray(outputs)[None]
+            else:
+                stop = self._cut(at, first, watch if at < watch else end, end)
+                learner, losses, finite = advance(
+                    self.task, learner, data, stretch, np.int32(at), np.int32(stop), self.key
+                )
+                losses, layers = np.asarray(losses)[at:stop], None
+            if not (finite and np.isfinite(losses).all()):
+                raise diverged(self.task, backup, progress, data, stretch, at, stop, self.key)
+            progress.step += stop - at
+            self._write(progress, losses, layers)
+            self._tick(progress, losses, stop - at, time.perf_counter() - began)
+            at_end = progress.step % self.batches.steps_per_epoch == 0
+            if not at_end and self._due(progress.step, self.plan.evaluate_steps):
+                self._evaluate(learner, progress)
+            if not at_end and self._due(progress.step, self.plan.checkpoint_steps):
+                self.save(learner, progress)
+            if self.interrupted() and not at_end:
+                return learner, False
+        return learner, True
+
+    def _on_device(self, chunk):
+        if self.data is None or not chunk.resident:
+            self.data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
+        order, rest = jax.device_put((chunk.order, chunk.rest))
+        return self.data, Stretch(order, rest, np.int32(chunk.full), None)
+
+    @staticmethod
+    def _due(count, cadence):
+        return bool(cadence) and count % cadence == 0
+
+    def _cut(self, at, first, *limits):
+        """Where this stretch must stop at the latest: a limit, a cadence, or time to look up."""
+        cadences = [c for c in (self.plan.evaluate_steps, self.plan.checkpoint_steps) if c]
+        nexts = [((first + at) // c + 1) * c - first for c in cadences]
+        return min([*limits, *nexts, at + self.piece])
+
+    def _tick(self, progress, losses, steps, seconds):
+        self.rate, self.loss = steps / seconds, float(losses[-1].sum())
+        # The first calls compile; doubling keeps a slow machine from one endless stretch.
+        self.piece = (
+            max(1, min(int(self.rate * PIECE), 4 * self.piece))
+            if steps == self.piece
+            else self.piece
+        )
+        self._announce(progress)
+
+    def _announce(self, progress):
+        epochs, rate = self.plan.epochs, self.rate * self.batches.batch_size
+        steps = epochs * self.batches.steps_per_epoch
+        self.listen(Tick(progress, epochs, steps, self.loss, rate))
+
+    def _write(self, progress, losses, layers):
+        total, steps = progress.step, len(losses)
+        for i in range(steps):
+            count = total - steps + i + 1
+            if self._due(count, self.plan.record_steps):
+                outputs = shortest(losses[i])
+                self.record.add(
+                    "step", epoch=progress.epoch + 1, step=count, loss=sum(outputs), outputs=outputs
+                )
+        if layers is not None:
+            rows = {
+                name: {k: shortest(v) for k, v in norms.items()} for name, norms in layers.items()
+            }
+            self.record.add("layers", epoch=progress.epoch + 1, step=total, layers=rows)
+
+    def _evaluate(self, learner, progress):
+        rows = {name: part.evaluate(self.task, learner) for name, part in self.parts.items()}
+        epoch = progress.step / self.batches.steps_per_epoch
+        penalty = float(self.task.penalty.value(learner.params))
+        progress.last = {"epoch": epoch, "step": progress.step, "penalty": penalty, **rows}
+        self.record.add("evaluation", **progress.last)
+        refuse_infinite(rows, self.task, learner, progress)
+        if "validation" in rows:
+            loss = rows["validation"]["loss"]
+            if progress.best is None or loss < progress.best["validation_loss"]:
+                progress.best = {"epoch": epoch, "step": progress.step, "validation_loss": loss}

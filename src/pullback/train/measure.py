@@ -1,0 +1,121 @@
+"""Evaluation: the loss and the score of a part of the data, and predictions for new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import tree
+from ..data import Batches
+from ..maps import Run
+from ..tree import Tree
+from .step import Batch, Learner, Task
+
+# Rows evaluated at once: enough to fill the machine, little enough that hidden layers stay small.
+BLOCK = 2000
+
+
+@partial(jax.jit, static_argnames="task")
+def measure(task: Task, params: Tree, state: Tree, data: Batch):
+    """Sum over examples, by weight: each output's loss and squared error, right classes, weight.
+
+    Blocks of equal size slide over the rows; the last one overlaps the one before it, where its
+    weights are 0.
+    """
+    n = data.x.shape[0]
+    size = min(n, BLOCK)
+
+    def block(total, i):
+        begin = jnp.minimum(i * size, n - size)
+        x, y, weight = (jax.lax.dynamic_slice_in_dim(a, begin, size) for a in data)
+        weight = jnp.where(jnp.arange(size) < i * size - begin, 0, weight)
+        z, _, _ = task.net.forward(params, state, x, Run())
+        found = task.loss.link(z)
+        right = _classes(found) == _classes(y)
+        sums = (
+            weight @ task.loss.terms(z, y),
+            weight @ (found - y) ** 2,
+            weight @ right.astype(weight.dtype),
+            weight.sum(),
+        )
+        return tree.add(total, sums), None
+
+    k, zero = data.y.shape[1], jnp.zeros((), data.x.dtype)
+    start = (jnp.zeros(k, data.x.dtype), jnp.zeros(k, data.x.dtype), zero, zero)
+    return jax.lax.scan(block, start, jnp.arange(-(-n // size)))[0]
+
+
+def predictions(task: Task, params: Tree, state: Tree, x: np.ndarray) -> np.ndarray:
+    """What the network predicts for each row of x: the loss's link of its output, (n, k)."""
+    size = min(len(x), BLOCK)
+    blocks = [
+        _predicted(task, params, state, _padded(x[i : i + size], size))
+        for i in range(0, len(x), size)
+    ]
+    return np.concatenate([np.asarray(block) for block in blocks])[: len(x)]
+
+
+def _padded(x, size):
+    """Rows filled up to one size, so that the last block needs no program of its own."""
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+
+
+@partial(jax.jit, static_argnames="task")
+def _predicted(task, params, state, x):
+    return task.loss.link(task.net.forward(params, state, x, Run())[0])
+
+
+def _classes(y):
+    return y[:, 0] > 0.5 if y.shape[1] == 1 else jnp.argmax(y, axis=1)
+
+
+class Part:
+    """One part of the data, to be evaluated: resident on the device, or chunk by chunk."""
+
+    def __init__(self, batches: Batches, classifies: bool):
+        self._batches, self._classifies, self._resident = batches, classifies, None
+        self._variance = _variance(batches.targets, batches.weight)
+
+    def chunks(self) -> Iterator[Batch]:
+        """The arrays, a chunk at a time; resident ones are put on the device once."""
+        if self._resident is not None:
+            yield self._resident
+            return
+        for chunk in self._batches.epoch(0):
+            data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
+            if chunk.resident:
+                self._resident = data
+            yield data
+
+    def evaluate(self, task: Task, learner: Learner) -> dict[str, Any]:
+        """The loss, its parts by output, and accuracy or R²: means over the examples by weight."""
+        total = None
+        for data in self.chunks():
+            sums = jax.tree.map(
+                lambda a: np.asarray(a, np.float64),
+                measure(task, learner.params, learner.state, data),
+            )
+            total = sums if total is None else tree.add(total, sums)
+        assert total is not None
+        losses, squares, right, weight = total
+        row = {"loss": float(losses.sum() / weight), "outputs": (losses / weight).tolist()}
+        if self._classifies:
+            return row | {"accuracy": float(right / weight)}
+        return row | {"r2": _r2(squares / weight, self._variance)}
+
+
+def _variance(targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The variance of each target, by weight: what a constant prediction would leave."""
+    targets, share = targets.astype(np.float64), weight / weight.sum()
+    return share @ (targets - share @ targets) ** 2
+
+
+def _r2(error: np.ndarray, variance: np.ndarray) -> float:
+    """The mean of 1 − error/variance; a target that never varies counts 1 if met, else 0."""
+    varies = variance > 0
+    return float(np.mean(np.where(varies, 1 - error / np.where(varies, variance, 1), error == 0)))
