@@ -13,28 +13,27 @@ import platform
 import statistics
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from pullback.errors import PullbackError
 
-from .contenders import PEERS, Contender, Pullback
-from .measure import Times, Worker, time_epochs, time_fits
+from .contenders import PEERS, Contender, Pullback, processors
+from .measure import Times, time_epochs, time_fits
 from .workloads import WORKLOADS, Workload, load
 
 
-def installed(work: Workload, folder: Path) -> tuple[list[type[Contender]], dict[str, str]]:
-    """Return the contenders that can be imported, and what each says of itself; name the others."""
-    present, about = [], {}
+def installed() -> list[type[Contender]]:
+    """Return the contenders whose libraries are here; name the others."""
+    present = []
     for kind in (Pullback, *PEERS):
-        with Worker(kind, work, folder) as worker:
-            if worker.missing:
-                print(f"{kind.name}: skipped, {worker.missing}")
-                continue
+        if find_spec(kind.package):
             present.append(kind)
-            about[kind.name] = worker.about
-    return present, about
+        else:
+            print(f"{kind.name}: skipped, {kind.package} is not installed")
+    return present
 
 
 def ratios(seconds: Times) -> dict[str, dict[str, float]]:
@@ -51,7 +50,9 @@ def ratios(seconds: Times) -> dict[str, dict[str, float]]:
     return found
 
 
-def compare(work: Workload, mnist_at: Path | None, rounds: int) -> dict:
+def compare(
+    kinds: list[type[Contender]], work: Workload, mnist_at: Path | None, rounds: int
+) -> dict:
     """Time one workload and print its rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,11 +60,10 @@ def compare(work: Workload, mnist_at: Path | None, rounds: int) -> dict:
         np.save(folder / "x.npy", x)
         np.save(folder / "labels.npy", labels)
         print(f"\n{work.name}: {len(x):,} examples of {work}")
-        kinds, about = installed(work, folder)
         timed = time_fits if work.fit_epochs else time_epochs
-        measured, accuracy = timed(kinds, work, folder, rounds)
-    for peer, words in about.items():
-        print(f"  {peer:<13} {words}; accuracy {statistics.median(accuracy[peer]):.3f}")
+        measured, ends = timed(kinds, work, folder, rounds)
+    for peer, end in ends.items():
+        print(f"  {peer:<13} {end['about']}; accuracy {end['accuracy']:.3f}")
     print(f"  {'measure':<12} {'peer':<13} {'ours':>11} {'peer':>11} {'ratio':>7}  min–max")
     found = []
     for measure, seconds in measured.items():
@@ -80,10 +80,16 @@ def compare(work: Workload, mnist_at: Path | None, rounds: int) -> dict:
         "workload": work.name,
         "setup": str(work),
         "examples": len(x),
-        "contenders": about,
-        "accuracy": accuracy,
+        "contenders": ends,
         "measures": found,
     }
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wants at least 1, got {number}")
+    return number
 
 
 def arguments() -> argparse.Namespace:
@@ -94,11 +100,13 @@ def arguments() -> argparse.Namespace:
                         help=f"one workload; repeatable: {', '.join(names)}")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("PULLBACK_DATA"),
                         help="where MNIST lies [env: PULLBACK_DATA; else random]")  # fmt: skip
-    parser.add_argument("--rounds", type=int, help="how often each contender is timed [default: 5]")
-    parser.add_argument("--threads", type=int, metavar="N",
+    parser.add_argument("--rounds", type=positive, help="how often each is timed [default: 5]")
+    parser.add_argument("--threads", type=positive, metavar="N",
                         help="let every contender have only N processors (Linux)")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time to a file")
     asked = parser.parse_args()
+    if asked.threads and not hasattr(os, "sched_setaffinity"):
+        parser.error("--threads wants Linux; set OMP_NUM_THREADS and the like instead")
     asked.rounds = asked.rounds or (3 if asked.quick else 5)
     return asked
 
@@ -108,19 +116,21 @@ def main() -> None:
     if asked.threads:
         # Inherited by every process that starts below; OpenMP, OpenBLAS and XLA all heed it.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.threads])
+    os.environ["JAX_PLATFORMS"] = "cpu"
     limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n == "XLA_FLAGS"}
     machine = {
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "processors": len(os.sched_getaffinity(0)) if asked.threads else os.cpu_count(),
+        "processors": processors(),
         "environment": limits,
         "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
         "rounds": asked.rounds,
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    kinds = installed()
     try:
         results = [
-            compare(work.quick() if asked.quick else work, asked.data_dir, asked.rounds)
+            compare(kinds, work.quick() if asked.quick else work, asked.data_dir, asked.rounds)
             for work in WORKLOADS
             if not asked.only or work.name in asked.only
         ]

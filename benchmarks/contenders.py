@@ -1,7 +1,7 @@
 """Who is timed: one small class per library, each doing the same work in its own best way.
 
-A contender lives alone in a process of its own, so that thread pools do not fight. It imports its
-library when it is made: a library that is not installed raises ImportError there.
+A contender lives alone in a process of its own, so that thread pools do not fight, and imports its
+library only when it is made. All compute on the processor.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Contender:
     """
 
     name: str
+    package: str
 
     def __init__(self, work: Workload, x: np.ndarray, labels: np.ndarray):
         """Keep the work; a subclass imports its library."""
@@ -54,7 +55,7 @@ class Contender:
 class Pullback(Contender):
     """This library, by the path that every run takes: `Batches` and `fit`."""
 
-    name = "pullback"
+    name = package = "pullback"
 
     def __init__(self, work, x, labels):
         """Import the library and build the network."""
@@ -80,9 +81,8 @@ class Pullback(Contender):
 
         import pullback
 
-        device = jax.devices()[0]
-        where = f"{_cpus()} XLA threads" if device.platform == "cpu" else device.device_kind
-        return f"pullback {pullback.__version__}, jax {jax.__version__}, {where}"
+        threads = f"{processors()} XLA threads"
+        return f"pullback {pullback.__version__}, jax {jax.__version__}, {threads}"
 
     def train(self, epochs, pause):  # noqa: D102
         from pullback.data import Batches
@@ -104,7 +104,7 @@ class Pullback(Contender):
 class Torch(Contender):
     """PyTorch without its compiler: tensors resident, one index_select per batch."""
 
-    name = "torch eager"
+    name, package = "torch eager", "torch"
     fused = False
 
     def __init__(self, work, x, labels):
@@ -156,7 +156,7 @@ class TorchFused(Torch):
 class ScikitLearn(Contender):
     """scikit-learn's MLPClassifier. It has no SELU and no network without biases."""
 
-    name = "scikit-learn"
+    name, package = "scikit-learn", "sklearn"
 
     def __init__(self, work, x, labels):
         """Import the library."""
@@ -182,7 +182,7 @@ class ScikitLearn(Contender):
             activation="relu",
             solver="sgd",
             alpha=work.l2 * work.batch,  # it divides its penalty by the size of the batch
-            batch_size=work.batch,
+            batch_size=work.batch,  # pyright: ignore[reportArgumentType] -- its default is a word
             learning_rate_init=work.learning_rate,
             momentum=0,
             max_iter=max(1, work.fit_epochs),
@@ -204,12 +204,12 @@ class ScikitLearn(Contender):
             self.model = self._new().fit(self.x, self.labels)
 
     def predict(self, x):  # noqa: D102
-        return self.model.predict(x)
+        return np.asarray(self.model.predict(x))
 
 
 PEERS = (ScikitLearn, Torch, TorchFused)
 
 
-def _cpus() -> int:
-    """How many processors this process may use; XLA makes a thread for each."""
+def processors() -> int:
+    """Return how many processors this process may use; XLA makes a thread for each."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,18 +17,16 @@ from .workloads import Workload
 # Rows on which accuracy is measured after the clock has stopped.
 JUDGED = 2_000
 
+# Seconds of each round, and what each contender says at its end, both by its name.
 Times = dict[str, list[float]]
+Ends = dict[str, dict[str, Any]]
 
 
 def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int) -> None:
     """Run one contender: each message says go on, each answer is the seconds it took."""
     x, labels = np.load(folder / "x.npy"), np.load(folder / "labels.npy")
-    try:
-        contender = kind(work, x, labels)
-    except ImportError as error:
-        pipe.send((None, str(error)))
-        return
-    pipe.send((contender.about(), None))
+    contender = kind(work, x, labels)
+    pipe.send("ready")
     pipe.recv()
     began = time.perf_counter()
 
@@ -43,14 +42,15 @@ def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int
             pause()
     else:
         contender.train(epochs, pause)
-    pipe.send(float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED])))
+    accuracy = float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED]))
+    pipe.send({"about": contender.about(), "accuracy": accuracy})
 
 
 class Worker:
     """The parent's end of a contender's process."""
 
     def __init__(self, kind: type[Contender], work: Workload, folder: Path, epochs: int = 0):
-        """Start the process and wait until the library is imported."""
+        """Start the process and wait until its library is imported."""
         spawn = multiprocessing.get_context("spawn")
         self.name = kind.name
         self.pipe, theirs = spawn.Pipe()
@@ -59,7 +59,7 @@ class Worker:
         )
         self._process.start()
         theirs.close()
-        self.about, self.missing = self._answer()
+        self._answer()
 
     def _answer(self):
         try:
@@ -67,7 +67,7 @@ class Worker:
         except EOFError:
             sys.exit(f"benchmarks: {self.name} failed; its traceback is above")
 
-    def turn(self) -> float:
+    def turn(self) -> Any:
         """Let it work until its next pause, and return its answer."""
         self.pipe.send("go")
         return self._answer()
@@ -83,7 +83,7 @@ class Worker:
         self._process.join()
 
 
-def time_epochs(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
+def time_epochs(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Ends]:
     """Time one epoch of each contender per round, after an epoch that warms up."""
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(k, work, folder, rounds + 1)) for k in kinds]
@@ -94,11 +94,11 @@ def time_epochs(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[
             # Back and forth, so that nobody always follows the same neighbour.
             for worker in workers if turn % 2 == 0 else reversed(workers):
                 seconds[worker.name].append(worker.turn())
-        accuracy = {worker.name: [worker.turn()] for worker in workers}
-    return {"warm epoch": seconds}, accuracy
+        ends = {worker.name: worker.turn() for worker in workers}
+    return {"warm epoch": seconds}, ends
 
 
-def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Times]:
+def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[str, Times], Ends]:
     """Time two fits of each contender per round in a fresh process.
 
     new process: from its start, with all imports, to the end of the first fit;
@@ -106,7 +106,7 @@ def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[st
     """
     measures = ("new process", "first fit", "second fit")
     seconds: dict[str, Times] = {m: {kind.name: [] for kind in kinds} for m in measures}
-    accuracy: Times = {kind.name: [] for kind in kinds}
+    ends: Ends = {}
     for turn in range(rounds):
         for kind in kinds if turn % 2 == 0 else reversed(kinds):
             began = time.perf_counter()
@@ -115,5 +115,5 @@ def time_fits(kinds, work: Workload, folder: Path, rounds: int) -> tuple[dict[st
                 found = (time.perf_counter() - began, first, worker.turn())
                 for measure, value in zip(measures, found, strict=True):
                     seconds[measure][kind.name].append(value)
-                accuracy[kind.name].append(worker.turn())
-    return seconds, accuracy
+                ends[kind.name] = worker.turn()
+    return seconds, ends

@@ -77,7 +77,7 @@ def result_of(run: Path) -> dict[str, Any]:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """The bytes of all that the seed decides: everything but seconds, and the names of processes."""
+    """The bytes of all that the seed decides: all but seconds and what tells of them."""
     kept = ("config.toml", "metrics.jsonl", "checkpoints", "model")
     files = {
         path.relative_to(run).as_posix(): path.read_bytes()
@@ -104,7 +104,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def table(path: Path, rows: int = 40, **cells: str) -> Path:
-    """Write a CSV file of numbers, categories and a target; `cells` such as b3="x" spoil single cells."""
+    """Write a CSV file of numbers, categories and a target; b3="x" spoils a cell of row 3."""
     random = np.random.default_rng(0)
     lines = ["a,b,kind,y"]
     for row in range(2, rows + 2):

@@ -1,9 +1,10 @@
-"""Run the command, and kill this process without warning just before it does something for the n-th time.
+"""Run the command, and kill this process just before it does something for the n-th time.
 
     python killed_run.py KIND NUMBER train -s seed=1 ...
 
-KIND is one of `KINDS`, or `count`: nothing is killed then, and how often each was done is printed on
-stdout as JSON. What the process was doing when it was killed is its only line on stderr. Reports are not drawn.
+KIND is one of `KINDS`, or `never`, or `count`, which prints how often each was done on stdout as
+JSON. What the process was doing when it was killed is its last line on stderr. Reports are not
+drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 import pullback
 from pullback import cli, record, report
 
-# Functions of `os` that writing a run asks for, and `torn`: a row of a record of which only a half arrives.
+# Functions of `os` that write a run, and `torn`: rows of a record of which only a half arrives.
 SYSTEM = ("fsync", "rename", "replace", "unlink")
 KINDS = (*SYSTEM, "torn")
 
@@ -35,7 +36,7 @@ def main(kind: str, number: int, words: list[str]) -> None:
     def counted(name, function):
         def wrapper(*args, **options):
             if due(name):
-                die(function)
+                die(name)
             return function(*args, **options)
 
         return wrapper
@@ -47,7 +48,7 @@ def main(kind: str, number: int, words: list[str]) -> None:
     def torn(self, sync=False):
         if self._waiting and due("torn"):
             os.write(self._file.fileno(), self._waiting[: len(self._waiting) // 2])
-            die(flush)
+            die("torn")
         flush(self, sync)
 
     record.Record.flush = torn
@@ -60,12 +61,12 @@ def main(kind: str, number: int, words: list[str]) -> None:
         sys.exit(end.code)
 
 
-def die(function) -> None:
+def die(kind: str) -> None:
     """Say where in the package this is, and end as after kill -9."""
     root = str(Path(pullback.__file__).parent)
     frames = [f for f in traceback.extract_stack() if f.filename.startswith(root)]
     places = [f"{Path(f.filename).stem}.{f.name}" for f in frames]
-    os.write(2, f"{function.__name__} {' '.join(places)}\n".encode())
+    os.write(2, f"{kind} {' '.join(places)}\n".encode())
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -18,7 +18,7 @@ from command import environment, invoke, refused, result_of, settings, table
 from safetensors.numpy import load_file
 
 from pullback import __version__, config, maps, report
-from pullback.cli import main
+from pullback.cli import data, main
 from pullback.loss import SoftmaxCrossEntropy
 
 HEAVY = {"jax", "matplotlib", "numpy", "pydantic", "rich", "sklearn", "pullback.config"}
@@ -77,7 +77,7 @@ def test_help_is_light():
 
 
 def test_every_verb_has_help_and_every_option_is_explained():
-    for name, verb in [*main.commands.items(), *main.commands["data"].commands.items()]:
+    for name, verb in [*main.commands.items(), *data.commands.items()]:
         assert invoke(*(["data"] if name not in main.commands else []), name, "--help").stdout
         for option in verb.params:
             assert option.param_type_name == "argument" or option.help, (name, option.name)
@@ -214,7 +214,14 @@ def test_predict_takes_the_table_it_was_trained_on(table_run):
 def test_predict_numbers(tmp_path, no_report):
     lines = ["a,b,y", *(f"{i},{i * i % 7},{0.1 * i}" for i in range(30))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    words = ["-s", "data.source=file", "-s", f"data.path={tmp_path / 't.csv'}", "-s", "data.target=y"]
+    words = [
+        "-s",
+        "data.source=file",
+        "-s",
+        f"data.path={tmp_path / 't.csv'}",
+        "-s",
+        "data.target=y",
+    ]
     words += ["-s", "data.standardize=true", "-s", "check.enabled=false", "-s", "train.epochs=2"]
     invoke("train", *words, "--out", tmp_path / "run")
     text = invoke("predict", tmp_path / "run", tmp_path / "t.csv").stdout
@@ -239,7 +246,9 @@ def test_report_of_one_run_and_of_several(run, tmp_path):
 
 def test_data_list_names_every_source():
     rows = json.loads(invoke("data", "list", "--json").stdout)["sources"]
-    assert {row["name"] for row in rows} == set(config.schema()["$defs"]["Data"]["properties"]["source"]["enum"])
+    assert {row["name"] for row in rows} == set(
+        config.schema()["$defs"]["Data"]["properties"]["source"]["enum"]
+    )
     text = invoke("data", "list").stdout
     assert all(row["name"] in text for row in rows)
 

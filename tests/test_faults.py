@@ -1,4 +1,4 @@
-"""What a user can do wrong, and what the machine can: one sentence, the documented exit code, nothing that looks finished."""
+"""What users and machines do wrong: one sentence, the documented code, nothing looks finished."""
 
 from __future__ import annotations
 
@@ -203,7 +203,10 @@ TRAIN, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
     ("spoil", "says"),
     [
         (cut, "cannot read an IDX file"),
-        (rewritten(TRAIN, lambda content: content[:-7]), "wants 1500 bytes, the file has only 1493"),
+        (
+            rewritten(TRAIN, lambda content: content[:-7]),
+            "wants 1500 bytes, the file has only 1493",
+        ),
         (rewritten(TRAIN, lambda content: content + b"x"), "the file has more"),
         (swap, "are the files swapped?"),
         (rewritten(TRAIN, lambda content: b"\1\2\3\4" + content[4:]), "the magic number is 01 02"),
@@ -272,7 +275,9 @@ def test_an_existing_run_is_left_alone_without_force(out):
 def test_a_foreign_folder_is_left_alone_even_with_force(out):
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
-    assert "nothing there was touched" in refused("train", *settings(), "--out", out, "--force", code=7)
+    assert "nothing there was touched" in refused(
+        "train", *settings(), "--out", out, "--force", code=7
+    )
     assert (out / "thesis.tex").read_text() == "years of work"
 
 

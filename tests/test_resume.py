@@ -48,7 +48,7 @@ LONG = settings(
 
 
 def start(path: Path) -> list[str]:
-    """How to go on with a run: from its checkpoints, or from nothing if it was killed before it was one."""
+    """How to go on with a run: anew, if it was killed before it was one."""
     if (path / "meta.json").exists():
         return ["resume", str(path), "--progress", "none"]
     return ["train", *LONG, "--out", str(path), "--force", "--progress", "none"]
@@ -75,7 +75,7 @@ def unbroken(tmp_path_factory) -> tuple[Path, dict[str, int]]:
 
 
 def killed(path: Path, kind: str, counts: dict[str, int], draw: random.Random) -> str | None:
-    """Go on with a run until it is killed; return what it was doing, or None if it ended before that."""
+    """Go on with a run until it is killed; return what it was doing, or None if it ended."""
     words = start(path)
     if kind == "time":
         child = process("never", 0, words)
@@ -98,7 +98,7 @@ def is_written_by(number: int, path: Path) -> bool:
 
 
 def kill_in_turn(folder: Path, unbroken, kinds: list[str], seed: int) -> list[str]:
-    """Kill a run in each of these ways, and a new one when it has ended; all must end like the unbroken one."""
+    """Kill a run in each of these ways, a new one when it ends; all must end like `unbroken`."""
     whole, counts = unbroken
     draw, found, runs = random.Random(seed), [], 0
     while len(found) < len(kinds):
@@ -248,7 +248,9 @@ class Moments:
 
 
 @pytest.mark.parametrize("steps", [1, 7, 12, 20])
-@pytest.mark.parametrize("rule", [optax.adam(0.01), optax.sgd(0.1, momentum=0.9)], ids=["adam", "momentum"])
+@pytest.mark.parametrize(
+    "rule", [optax.adam(0.01), optax.sgd(0.1, momentum=0.9)], ids=["adam", "momentum"]
+)
 @jax.numpy_dtype_promotion("standard")  # Optax promotes implicitly
 def test_the_state_of_a_rule_goes_through_the_disk(tmp_path, rule, steps):
     draw = np.random.default_rng(0)

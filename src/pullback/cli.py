@@ -69,9 +69,16 @@ data_dir = click.option(
     envvar="PULLBACK_DATA",
     help="Where data sets lie. [env: PULLBACK_DATA; default: a folder in the user's cache]",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
+)
 settings = click.option(
-    "-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one value of the experiment; repeatable."
+    "-s",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set one value of the experiment; repeatable.",
 )
 progress = click.option(
     "--progress",
@@ -82,7 +89,9 @@ progress = click.option(
     help="How progress is shown on stderr; auto is rich on a terminal and plain elsewhere.",
 )
 run_folder = click.argument("run", type=click.Path(path_type=Path))
-experiment_file = click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+experiment_file = click.argument(
+    "file", required=False, type=click.Path(path_type=Path, dir_okay=False)
+)
 
 
 def _say(result: dict[str, Any], as_json: bool, text: str) -> None:
@@ -101,7 +110,7 @@ def _print(text: str) -> None:
 
 
 def _tell(text: str) -> None:
-    """Write to stderr while somebody reads it: training does not end because its watcher has left."""
+    """Write to stderr while somebody reads it: training goes on when its watcher has left."""
     try:
         click.echo(text, err=True)
     except OSError:
@@ -117,7 +126,11 @@ def _silence(stream: TextIO) -> None:
 @main.command()
 @experiment_file
 @_options(settings, data_dir, progress, as_json)
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/NAME, or runs/NAME-2, …]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder. [default: runs/NAME, or runs/NAME-2, …]",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run in --out.")
 def train(file, settings, data_dir, style, as_json, out, force) -> None:
     """Train the experiment of FILE (or the default one) and write a report."""
@@ -125,14 +138,18 @@ def train(file, settings, data_dir, style, as_json, out, force) -> None:
         from . import config, experiment
 
         plan = config.read(file, settings)
-        outcome = experiment.train(plan, out, data_dir=data_dir, force=force, listen=show, interrupted=interrupted)
+        outcome = experiment.train(
+            plan, out, data_dir=data_dir, force=force, listen=show, interrupted=interrupted
+        )
     _finish(outcome, as_json)
 
 
 @main.command()
 @run_folder
 @_options(data_dir, progress, as_json)
-@click.option("--accept-older", is_flag=True, help="If the newest checkpoint is broken, take an older.")
+@click.option(
+    "--accept-older", is_flag=True, help="If the newest checkpoint is broken, take an older."
+)
 def resume(run, data_dir, style, as_json, accept_older) -> None:
     """Go on with an unfinished RUN, in the same folder, to the same end as if it had never stopped."""
     with _interruptible() as interrupted, _showing(style) as show:
@@ -172,7 +189,11 @@ def evaluate(run, data_dir, as_json) -> None:
 @main.command()
 @run_folder
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV here instead of to stdout.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write CSV here instead of to stdout.",
+)
 @as_json
 def predict(run, source, out, as_json) -> None:
     """Predict for the rows of INPUT (CSV, Parquet, NPY, NPZ or IDX images) with the model of RUN."""
@@ -181,7 +202,11 @@ def predict(run, source, out, as_json) -> None:
     predictions = experiment.predict(run, source)
     if out is not None:
         files.write_text(out, predictions.csv())
-        _say({"rows": len(predictions), "out": str(out)}, as_json, f"{len(predictions)} predictions: {out}")
+        _say(
+            {"rows": len(predictions), "out": str(out)},
+            as_json,
+            f"{len(predictions)} predictions: {out}",
+        )
     elif as_json:
         _say(predictions.json(), True, "")
     else:
@@ -208,7 +233,9 @@ def check(file, settings, data_dir, as_json) -> None:
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN/report.html]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN/report.html]"
+)
 @as_json
 def report(runs, out, as_json) -> None:
     """Write the report of one run, or one page that compares several."""
@@ -260,7 +287,11 @@ def data_verify(name, data_dir, as_json) -> None:
     from .errors import DataError
 
     files = verify(name, data_directory(data_dir))
-    _say({"name": name, "files": files}, as_json, "\n".join(f"{state:<8} {file}" for file, state in files.items()))
+    _say(
+        {"name": name, "files": files},
+        as_json,
+        "\n".join(f"{state:<8} {file}" for file, state in files.items()),
+    )
     if bad := [file for file, state in files.items() if state != "ok"]:
         raise DataError(f"{len(bad)} of {len(files)} files of '{name}' are not as published: {', '.join(bad)}",
                         next=f"`pullback data fetch {name}`")  # fmt: skip

@@ -54,7 +54,10 @@ RULES: dict[str, type] = {"sgd": optim.SGD}
 
 
 class Section(BaseModel):
-    """A table of the file. Unknown keys are refused, and so are values of another type: no "5" for 5, no true for 1."""
+    """A table of the file.
+
+    Unknown keys are refused, and so are values of another type: no "5" for 5, no true for 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 

@@ -178,7 +178,10 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
 
 
 def _refuse_numbers(loss: str, targets: np.ndarray) -> None:
-    """Refuse a cross-entropy on targets that are neither classes nor probabilities: it would be minimised, and mean nothing."""
+    """Refuse a cross-entropy on targets that are neither classes nor probabilities.
+
+    It would be minimised, and mean nothing.
+    """
     probabilities = targets.min() >= 0 and targets.max() <= 1
     if loss == "softmax-cross-entropy":
         probabilities = probabilities and np.allclose(targets.sum(axis=1), 1)
