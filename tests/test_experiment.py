@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pullback import config, experiment
+from pullback import config, experiment, model
 from pullback.errors import CheckpointError, ShapeError
 from pullback.record import Record
 from pullback.runs import RunFolder
@@ -54,10 +54,10 @@ def test_two_features_leave_a_boundary(tmp_path):
 
 def test_a_single_sigmoid_output_for_two_classes(tmp_path):
     outcome = run(tmp_path, "data.source=moons", "data.n=300", "loss=sigmoid-cross-entropy", "train.epochs=40")
-    assert experiment.load_model(outcome.folder).task.net.nodes[-1].map.width == 1
+    assert model.load_model(outcome.folder).task.net.nodes[-1].map.width == 1
     assert outcome.result["final"]["test"]["accuracy"] > 0.85
     np.save(tmp_path / "x.npy", np.zeros((3, 2), np.float32))
-    predicted = experiment.predict(outcome.folder, tmp_path / "x.npy")
+    predicted = model.predict(outcome.folder, tmp_path / "x.npy")
     assert predicted.values.shape == (3, 2)
     np.testing.assert_allclose(predicted.values.sum(axis=1), 1, rtol=1e-6)
 
@@ -78,14 +78,14 @@ def test_a_regression_on_the_users_own_table(tmp_path):
                   "network.hidden=[]", "train.epochs=60", "rule.learning_rate=0.05")  # fmt: skip
     assert outcome.result["final"]["test"]["r2"] > 0.99
     (tmp_path / "new.csv").write_text("colour,size\nred,2\ngreen,4\n")
-    predicted = experiment.predict(outcome.folder, tmp_path / "new.csv")
+    predicted = model.predict(outcome.folder, tmp_path / "new.csv")
     np.testing.assert_allclose(predicted.values[:, 0], [11, 12], atol=0.5)
     assert predicted.csv().splitlines()[0] == "prediction"
 
 
 def test_float64_runs_in_float64(tmp_path):
     outcome = run(tmp_path, 'precision="float64"', "train.epochs=1")
-    assert experiment.load_model(outcome.folder).params["affine1"]["weight"].dtype == np.float64
+    assert model.load_model(outcome.folder).params["affine1"]["weight"].dtype == np.float64
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

@@ -197,9 +197,9 @@ def evaluate(run, data_dir, as_json) -> None:
 @as_json
 def predict(run, source, out, as_json) -> None:
     """Predict for the rows of INPUT (CSV, Parquet, NPY, NPZ or IDX images) with the model of RUN."""
-    from . import experiment, files
+    from . import files, model
 
-    predictions = experiment.predict(run, source)
+    predictions = model.predict(run, source)
     if out is not None:
         files.write_text(out, predictions.csv())
         _say(

@@ -5,12 +5,10 @@ The command line calls these functions, and so can a program: nothing here print
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import numpy as np
 from . import __version__, checkpoint, config, examine, files, tree
 from .check import Report, check_gradients
 from .config import Experiment
-from .data import Batches, Examples, Loaded, Preparation, load, read_inputs
+from .data import Batches, Examples, Loaded, load
 from .errors import (
     CheckpointError,
     ConfigError,
@@ -29,7 +27,10 @@ from .errors import (
     OutputError,
     PullbackError,
     ShapeError,
+    ThresholdError,
 )
+from .maps import Net
+from .model import load_model, precision, save_model
 from .penalty import Sum
 from .record import Record
 from .runs import RunFolder
@@ -43,7 +44,6 @@ from .train import (
     begin,
     fit,
     never,
-    predictions,
     silent,
 )
 
@@ -126,11 +126,6 @@ def describe(row: dict[str, Any]) -> str:
     return f"loss {row['loss']:.4f}  {score}"
 
 
-def precision(experiment: Experiment) -> AbstractContextManager:
-    """The context in which arrays may have the experiment's precision."""
-    return jax.enable_x64(True) if experiment.precision == "float64" else nullcontext()
-
-
 def output_width(experiment: Experiment, loaded: Loaded) -> int:
     """How many outputs the data ask of the network: one for two classes under a sigmoid, else one for each."""
     train = loaded.train
@@ -157,15 +152,15 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
         _refuse_numbers(experiment.loss.name, loaded.train.y)
     width = output_width(experiment, loaded)
     net = experiment.network.build(width)
-    output = net.shapes(
-        jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
-    )[net.nodes[-1].name].shape
+    x = jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
+    output = net.shapes(x)[net.nodes[-1].name].shape
     if output != (1, width):
         raise ShapeError(
             f"the network gives {output[1:]} for each example, the data want ({width},)",
             where="the section [network]",
             next="change the width of the last affine layer",
         )
+    _refuse_what_cannot_fit(net, x)
     penalty = Sum(tuple(each.build() for each in experiment.penalty))
     task = Task(
         net,
@@ -175,6 +170,19 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
         classifies=classes is not None,
     )
     return Prepared(experiment, loaded, task)
+
+
+def _refuse_what_cannot_fit(net: Net, x) -> None:
+    """Refuse a network whose weights and gradients alone are larger than the machine's memory."""
+    params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
+    wanted, there = 2 * tree.nbytes(params), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > there:
+        raise ConfigError(
+            f"the network has {tree.count(params):,} parameters: with their gradients they take "
+            f"{wanted / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB",
+            where="the section [network]",
+            next="make its layers narrower",
+        )
 
 
 def _refuse_numbers(loss: str, targets: np.ndarray) -> None:
@@ -290,8 +298,9 @@ def _prepare_again(folder: RunFolder, experiment: Experiment, data_dir: Path | N
 def _ended(folder: RunFolder) -> Outcome:
     """How a finished run ended, its error included."""
     result = files.read_json(folder.result)
-    diverged = result["status"] == "diverged"
-    return Outcome(folder.path, result, DivergedError(result["message"]) if diverged else None)
+    kind = DivergedError if result["status"] == "diverged" else ThresholdError
+    error = None if result["message"] is None else kind(result["message"])
+    return Outcome(folder.path, result, error)
 
 
 def _go_on(
@@ -329,27 +338,37 @@ def _go_on(
             error, (learner, progress) = fault, fault.last
         stopped = error is None and progress.epoch < plan.epochs
         if not stopped:
-            folder.save_model(
-                _host(tree.named({"params": learner.params, "state": learner.state})),
-                _description(prepared),
-            )
+            width = output_width(prepared.experiment, prepared.loaded)
+            save_model(folder, prepared.experiment, width, prepared.loaded.preparation, learner)
             if error is None:
                 _write_end(prepared, record, learner)
         record.flush(sync=True)
         check = next(iter(record.rows("check")), None)
-        result = {
-            "status": "interrupted" if stopped else "diverged" if error else "done",
-            "epochs": progress.epoch,
-            "steps": progress.step,
-            "best": progress.best,
-            "final": progress.last,
-            "check": check and {"ok": check["ok"], "worst": check["worst"]},
-            "seconds": time.perf_counter() - began,
-            "message": None if error is None else str(error),
-        }
+    if error is None and not stopped and check is not None and not check["ok"]:
+        error = ThresholdError(
+            f"trained, but the gradient check failed: worst relative error {check['worst']:.1e}, "
+            f"wanted below {check['threshold']:.0e}",
+            next="`pullback check` shows the entries",
+        )
+    result = {
+        "status": _status(stopped, error),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best": progress.best,
+        "final": progress.last,
+        "check": check and {"ok": check["ok"], "worst": check["worst"]},
+        "seconds": time.perf_counter() - began,
+        "message": None if error is None else str(error),
+    }
     if not stopped:
         folder.write_result(result)
     return Outcome(folder.path, result, error)
+
+
+def _status(stopped: bool, error: PullbackError | None) -> str:
+    if stopped:
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergedError) else "done"
 
 
 class _Keeper:
@@ -435,6 +454,10 @@ def _write_end(prepared: Prepared, record: Record, learner: Learner) -> None:
 
 
 def _check(prepared: Prepared, learner: Learner) -> Report:
+    """Check near the weights, not at them.
+
+    Zero biases under an input of zeros put a ReLU exactly on its kink, where no difference can tell.
+    """
     wanted, train = prepared.experiment.check, prepared.loaded.train
     few = train.take(np.unique(np.linspace(0, len(train) - 1, wanted.examples).astype(int)))
     x = few.x[:]
@@ -444,7 +467,7 @@ def _check(prepared: Prepared, learner: Learner) -> Report:
         prepared.task.net,
         prepared.task.loss,
         prepared.task.penalty,
-        learner.params,
+        _nudged(learner.params, prepared.experiment.seed),
         learner.state,
         (x, y, weight),
         seed=prepared.experiment.seed,
@@ -454,62 +477,17 @@ def _check(prepared: Prepared, learner: Learner) -> Report:
     )
 
 
+def _nudged(params, seed: int):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda w: np.asarray(w) + 0.01 * rng.standard_normal(w.shape), params)
+
+
 def check(experiment: Experiment, data_dir: Path | None = None) -> Report:
     """Check the derivatives of an experiment's network, loss and penalty at its first weights, on real examples."""
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
         x = jax.ShapeDtypeStruct((1, *prepared.loaded.train.x.shape[1:]), prepared.dtype)
         return _check(prepared, begin(prepared.task, experiment.seed, x))
-
-
-def _description(prepared: Prepared) -> dict[str, Any]:
-    """All that is needed, beside the arrays, to use the model: the experiment and how inputs are prepared."""
-    return {
-        "format": 1,
-        "experiment": prepared.experiment.toml(),
-        "outputs": output_width(prepared.experiment, prepared.loaded),
-        "preparation": prepared.loaded.preparation.to_json(),
-    }
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained network that has left its training: what predicting takes, and nothing else."""
-
-    experiment: Experiment
-    task: Task
-    preparation: Preparation
-    params: Any
-    state: Any
-
-
-def load_model(path: Path) -> Model:
-    """Load the model of a run.
-
-    Raises:
-        CheckpointError: there is none, or it is broken.
-    """
-    import tomllib
-
-    arrays, description = RunFolder.open(path).load_model()
-    if description.get("format") != 1:
-        raise CheckpointError(f"the model has format {description.get('format')!r}, wanted 1", where=str(path),
-                              next="use the version of pullback that wrote it")  # fmt: skip
-    experiment = config.parse(tomllib.loads(description["experiment"]), f"the model of {path}")
-    preparation = Preparation.from_json(description["preparation"])
-    assert experiment.loss is not None
-    net = experiment.network.build(description["outputs"])
-    task = Task(
-        net,
-        experiment.loss.build(),
-        experiment.rule.build(),
-        classifies=preparation.classes is not None,
-    )
-    with precision(experiment):
-        x = jax.ShapeDtypeStruct((1, *preparation.shape), np.dtype(experiment.precision))
-        params, state = jax.eval_shape(net.init, jax.random.key(0), x)
-        held = tree.restore({"params": params, "state": state}, arrays)
-    return Model(experiment, task, preparation, held["params"], held["state"])
 
 
 def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -529,66 +507,6 @@ def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, An
             )
             for name, part in prepared.examples().items()
         }
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of each row: the class and the probabilities, or the numbers."""
-
-    values: np.ndarray
-    classes: tuple[str, ...] | None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def labels(self) -> list[str]:
-        """The most probable class of each row."""
-        assert self.classes is not None
-        return [self.classes[i] for i in self.values.argmax(axis=1)]
-
-    def csv(self) -> str:
-        """As CSV: a column `prediction` and one for each probability, or one for each target."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        rows = self.values.astype(str).tolist()
-        if self.classes is None:
-            writer.writerow(
-                ["prediction"]
-                if self.values.shape[1] == 1
-                else [f"prediction {i}" for i in range(self.values.shape[1])]
-            )
-            writer.writerows(rows)
-        else:
-            writer.writerow(["prediction", *(f"probability of {name}" for name in self.classes)])
-            writer.writerows([label, *row] for label, row in zip(self.labels(), rows, strict=True))
-        return text.getvalue()
-
-    def json(self) -> dict[str, Any]:
-        """As plain data."""
-        if self.classes is None:
-            return {"predictions": self.values.tolist()}
-        return {
-            "classes": list(self.classes),
-            "predictions": self.labels(),
-            "probabilities": self.values.tolist(),
-        }
-
-
-def predict(path: Path, source: Path) -> Predictions:
-    """Predict for new inputs, prepared as the training part was.
-
-    Raises:
-        DataError: the inputs are missing, broken, or not like those of the training.
-    """
-    model = load_model(path)
-    with precision(model.experiment):
-        x = model.preparation.apply(
-            read_inputs(source, model.preparation), np.dtype(model.experiment.precision)
-        )
-        values = predictions(model.task, model.params, model.state, x)
-    if model.preparation.classes is not None and values.shape[1] == 1:
-        values = np.concatenate([1 - values, values], axis=1)
-    return Predictions(values, model.preparation.classes)
 
 
 def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:

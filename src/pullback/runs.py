@@ -258,6 +258,11 @@ class RunFolder:
                 next="give another name; nothing there was touched",
             )
         if not force:
+            if not (self.config.is_file() and self.meta.is_file()):
+                raise OutputError(
+                    f"{self.path} already holds an unfinished run, stopped before it began",
+                    next="give another name, or replace it with --force",
+                )
             state = "a finished run" if self.finished else "an unfinished run"
             raise OutputError(
                 f"{self.path} already holds {state}",
