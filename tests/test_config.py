@@ -48,6 +48,7 @@ def test_names_become_objects():
     assert e.network.build(3) == maps.chain(
         *expected, maps.Affine(3, False, weight), maps.Softmax()
     )
+    assert e.loss is not None
     assert (e.loss.build(), e.rule.build()) == (SquaredError(), SGD(0.5))
     assert [p.build() for p in e.penalty] == [L2(0.1, ("weight", "bias"))]
 

@@ -9,10 +9,13 @@ import pytest
 
 from pullback import config, experiment, model
 from pullback.errors import CheckpointError, ShapeError
+from pullback.maps import Affine
 from pullback.record import Record
 from pullback.runs import RunFolder
 
 QUICK = ["train.epochs=3", "check.entries=4", "check.directions=1", "check.examples=4"]
+KINDS = {"network", "data", "check", "weights", "step", "layers", "evaluation"}
+KINDS |= {"confusion", "wrong"}
 
 
 def run(tmp_path, *settings, name="run", **options):
@@ -28,8 +31,10 @@ def test_the_default_experiment_learns_and_leaves_a_whole_run(tmp_path):
     folder = RunFolder.open(tmp_path / "run")
     assert folder.finished
     kinds = {row["kind"] for row in Record.read(folder.metrics).rows()}
-    assert kinds == {"network", "data", "check", "weights", "step", "layers", "evaluation", "confusion", "wrong"}
-    assert config.read(folder.config).loss.name == "softmax-cross-entropy"
+    assert kinds == KINDS
+    loss = config.read(folder.config).loss
+    assert loss is not None
+    assert loss.name == "softmax-cross-entropy"
     again = experiment.evaluate(tmp_path / "run")
     assert again["test"] == outcome.result["final"]["test"]
 
@@ -53,8 +58,11 @@ def test_two_features_leave_a_boundary(tmp_path):
 
 
 def test_a_single_sigmoid_output_for_two_classes(tmp_path):
-    outcome = run(tmp_path, "data.source=moons", "data.n=300", "loss=sigmoid-cross-entropy", "train.epochs=40")
-    assert model.load_model(outcome.folder).task.net.nodes[-1].map.width == 1
+    loss = "loss=sigmoid-cross-entropy"
+    outcome = run(tmp_path, "data.source=moons", "data.n=300", loss, "train.epochs=40")
+    last = model.load_model(outcome.folder).task.net.nodes[-1].map
+    assert isinstance(last, Affine)
+    assert last.width == 1
     assert outcome.result["final"]["test"]["accuracy"] > 0.85
     np.save(tmp_path / "x.npy", np.zeros((3, 2), np.float32))
     predicted = model.predict(outcome.folder, tmp_path / "x.npy")
@@ -74,8 +82,9 @@ def table(path, rows=120, seed=0):
 
 def test_a_regression_on_the_users_own_table(tmp_path):
     csv = table(tmp_path / "table.csv")
-    outcome = run(tmp_path, "data.source=file", f'data.path="{csv}"', "data.target=price", "data.standardize=true",
-                  "network.hidden=[]", "train.epochs=60", "rule.learning_rate=0.05")  # fmt: skip
+    data = ["data.source=file", f'data.path="{csv}"', "data.target=price", "data.standardize=true"]
+    linear = ["network.hidden=[]", "train.epochs=60", "rule.learning_rate=0.05"]
+    outcome = run(tmp_path, *data, *linear)
     assert outcome.result["final"]["test"]["r2"] > 0.99
     (tmp_path / "new.csv").write_text("colour,size\nred,2\ngreen,4\n")
     predicted = model.predict(outcome.folder, tmp_path / "new.csv")
@@ -111,11 +120,19 @@ def test_resume_refuses_other_data(tmp_path):
 
 
 NETWORKS = {
-    "784-500x4-10": ["network.hidden=[500,500,500,500]", "network.activation=selu", "network.bias=false",
-                     "network.initializer=lecun"],
+    "784-500x4-10": [
+        "network.hidden=[500,500,500,500]",
+        "network.activation=selu",
+        "network.bias=false",
+        "network.initializer=lecun",
+    ],
     "logistic regression": ["network.hidden=[]"],
-    "one sigmoid output": ["network.hidden=[]", "loss=sigmoid-cross-entropy", 'data.classes=["3","8"]'],
-}  # fmt: skip
+    "one sigmoid output": [
+        "network.hidden=[]",
+        "loss=sigmoid-cross-entropy",
+        'data.classes=["3","8"]',
+    ],
+}
 
 
 @pytest.mark.mnist
@@ -131,8 +148,9 @@ def test_gradient_checks_on_mnist(mnist_directory, settings):
 
 @pytest.mark.mnist
 def test_logistic_regression_on_mnist(tmp_path, mnist_directory):
-    outcome = run(tmp_path, "data.source=mnist", "network.hidden=[]", "train.epochs=1", "train.batch_size=100",
-                  "check.enabled=false", data_dir=mnist_directory)  # fmt: skip
+    network = ["network.hidden=[]", "check.enabled=false"]
+    once = ["train.epochs=1", "train.batch_size=100"]
+    outcome = run(tmp_path, "data.source=mnist", *network, *once, data_dir=mnist_directory)
     assert outcome.result["final"]["test"]["accuracy"] > 0.9
     row = next(Record.read(tmp_path / "run" / "metrics.jsonl").rows("data"))
     assert (row["train"], row["validation"], row["test"]) == (55000, 5000, 10000)

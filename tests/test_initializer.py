@@ -38,4 +38,4 @@ def test_mean_and_variance(draw, variance):
 
 def test_normal_refuses_a_scale_that_is_not_positive():
     with pytest.raises(ConfigError, match="positive"):
-        Normal(0)
+        Normal(0.0)

@@ -203,7 +203,11 @@ def test_saved_crosses_from_one_jit_to_another():
             (Node("a", Affine(2), "x", "o"), Node("b", Affine(3), "a", "o")),
             "owner 'o' has two maps",
         ),
-        ((Node("a", "relu", "x", "a"),), "must be a Map, got 'relu', in node 'a'"),
+        (
+            # A name is no map: the wrong type is the point.
+            (Node("a", "relu", "x", "a"),),  # pyright: ignore[reportArgumentType]
+            "must be a Map, got 'relu', in node 'a'",
+        ),
         ((Node("a", Relu(), (), "a"),), "must read at least one wire"),
     ],
 )

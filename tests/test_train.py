@@ -137,7 +137,7 @@ def test_stopping_anywhere_and_going_on_is_bit_identical(stop_after, rule):
 
 def test_streamed_data_visit_every_row_and_end_like_resident_ones():
     task = Task(
-        chain(Affine(1, initializer=TASK.net.nodes[0].map.initializer)),
+        chain(Affine(1)),
         SquaredError(),
         SGD(0.05),
         classifies=False,
@@ -181,6 +181,7 @@ def test_rows_of_the_record():
     evaluations = list(record.rows("evaluation"))
     assert [row["step"] for row in evaluations] == [0, 4, 8]
     assert set(evaluations[0]["test"]) == {"loss", "outputs", "accuracy"}
+    assert progress.best is not None
     assert progress.best["validation_loss"] == min(row["validation"]["loss"] for row in evaluations)
     layers = list(record.rows("layers"))
     assert [row["step"] for row in layers] == [3, 7]  # the last full batch of each epoch

@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 
 class Verbs(click.Group):
-    """A group whose verbs end with the exit code of the error that they meet, and one sentence on stderr."""
+    """A group whose verbs meet an error with one sentence on stderr, and end with its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb."""
@@ -43,15 +43,19 @@ class Verbs(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+# \b keeps click from filling the paragraph below it.
+HELP = """Train feed-forward networks whose every derivative is written down and checked.
+
+\b
+A first run:   pullback train
+Your own:      pullback init experiment.toml, edit it, pullback train experiment.toml
+"""
+
+
+@click.group(cls=Verbs, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Train feed-forward networks whose every derivative is written down and checked.
-
-    \b
-    A first run:   pullback train
-    Your own:      pullback init experiment.toml, edit it, pullback train experiment.toml
-    """
+    """Hold the verbs."""
 
 
 def _options(*options: Callable) -> Callable:
@@ -118,7 +122,7 @@ def _tell(text: str) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send nowhere what waits in the stream's buffer; the interpreter flushes it again at its end."""
+    """Send nowhere what the stream still holds: the interpreter flushes it again at its end."""
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
 
@@ -151,7 +155,7 @@ def train(file, settings, data_dir, style, as_json, out, force) -> None:
     "--accept-older", is_flag=True, help="If the newest checkpoint is broken, take an older."
 )
 def resume(run, data_dir, style, as_json, accept_older) -> None:
-    """Go on with an unfinished RUN, in the same folder, to the same end as if it had never stopped."""
+    """Go on with an unfinished RUN in its folder, to the same end as if it had never stopped."""
     with _interruptible() as interrupted, _showing(style) as show:
         from . import experiment
 
@@ -196,7 +200,10 @@ def evaluate(run, data_dir, as_json) -> None:
 )
 @as_json
 def predict(run, source, out, as_json) -> None:
-    """Predict for the rows of INPUT (CSV, Parquet, NPY, NPZ or IDX images) with the model of RUN."""
+    """Predict for the rows of INPUT with the model of RUN.
+
+    INPUT is CSV, Parquet, NPY, NPZ or IDX images.
+    """
     from . import files, model
 
     predictions = model.predict(run, source)
@@ -217,7 +224,10 @@ def predict(run, source, out, as_json) -> None:
 @experiment_file
 @_options(settings, data_dir, as_json)
 def check(file, settings, data_dir, as_json) -> None:
-    """Check every derivative of the experiment of FILE against central differences, on real examples, in float64."""
+    """Check every derivative of the experiment of FILE against central differences.
+
+    It is done on real examples, in float64.
+    """
     from . import config, experiment
     from .errors import ThresholdError
 
@@ -226,8 +236,10 @@ def check(file, settings, data_dir, as_json) -> None:
     _say(report.row(), as_json, str(report))
     if not report.ok:
         raise ThresholdError(
-            f"the gradient check failed: worst relative error {report.worst:.1e}, wanted below {report.threshold:.0e}",
-            next="look at the worst entries above; a kink at exactly one of the weights can also do this",
+            f"the gradient check failed: worst relative error {report.worst:.1e}, "
+            f"wanted below {report.threshold:.0e}",
+            next="look at the worst entries above; "
+            "a kink at exactly one of the weights can also do this",
         )
 
 
@@ -293,8 +305,10 @@ def data_verify(name, data_dir, as_json) -> None:
         "\n".join(f"{state:<8} {file}" for file, state in files.items()),
     )
     if bad := [file for file, state in files.items() if state != "ok"]:
-        raise DataError(f"{len(bad)} of {len(files)} files of '{name}' are not as published: {', '.join(bad)}",
-                        next=f"`pullback data fetch {name}`")  # fmt: skip
+        raise DataError(
+            f"{len(bad)} of {len(files)} files of '{name}' are not as published: {', '.join(bad)}",
+            next=f"`pullback data fetch {name}`",
+        )
 
 
 @main.command()
@@ -324,7 +338,10 @@ def schema() -> None:
 @main.command()
 @_options(data_dir, as_json)
 def doctor(data_dir, as_json) -> None:
-    """Say what this installation has: versions, devices, data, and whether a derivative comes out right."""
+    """Say what this installation has, and whether a derivative comes out right.
+
+    Shown are versions, devices, where data lie, and a gradient check of a small network.
+    """
     from .experiment import diagnose_installation
 
     found = diagnose_installation(data_dir)

@@ -15,7 +15,7 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import pydantic
 import tomli_w
@@ -63,10 +63,11 @@ class Section(BaseModel):
 
 
 class Table(Section):
-    """A table that stands for one object: its name, and the fields of the class that the name stands for."""
+    """A table that stands for one object: a name, and the fields of the class that it names."""
 
     kind: ClassVar[Any]
-    name: str
+    # A checker lets no subclass narrow a str to the one name that its tables have.
+    name: Any
 
     def build(self) -> Any:
         """Make the object. Its own checks may still refuse a value."""
@@ -75,13 +76,13 @@ class Table(Section):
         )
 
 
-def _built(value):
+def _built(value: Any) -> Any:
     if isinstance(value, Table):
         return value.build()
     return tuple(map(_built, value)) if isinstance(value, tuple) else value
 
 
-TABLES: dict[str, type[Section]] = {}
+TABLES: dict[str, type[Table]] = {}
 
 
 def _table(name: str, kind: type) -> type[Table]:
@@ -108,7 +109,10 @@ def _table(name: str, kind: type) -> type[Table]:
 
 
 def _one_of(tables: Iterable[type[Table]], usual: str | None = None) -> Any:
-    """The type of a field that holds one of these tables, or, for short, a name alone; `usual` is meant where none is given."""
+    """The type of a field that holds one of these tables.
+
+    A name alone is short for a table of that name; `usual` is the name where none is given.
+    """
     tables = tuple(tables)
 
     def named(value):
@@ -128,11 +132,25 @@ def _registered(registry: Mapping[str, type]) -> list[type[Table]]:
     return [_table(name, kind) for name, kind in registry.items()]
 
 
-Initializer = _one_of(_registered(INITIALIZERS))
-Join = _one_of(_registered(JOINS))
-Loss = _one_of(_registered(LOSSES))
-Penalty = _one_of(_registered(PENALTIES))
-Rule = _one_of(_registered(RULES), usual="sgd")
+def _usual(name: str, **values: Any) -> Any:
+    """The default of a field: the table of this name."""
+    return Field(default_factory=lambda: TABLES[name](name=name, **values))
+
+
+if TYPE_CHECKING:
+    # The registries make these types at run time; a checker can know what they have in common.
+    Initializer: TypeAlias = Table
+    Join: TypeAlias = Table
+    Layer: TypeAlias = Table
+    Loss: TypeAlias = Table
+    Penalty: TypeAlias = Table
+    Rule: TypeAlias = Table
+else:
+    Initializer = _one_of(_registered(INITIALIZERS))
+    Join = _one_of(_registered(JOINS))
+    Loss = _one_of(_registered(LOSSES))
+    Penalty = _one_of(_registered(PENALTIES))
+    Rule = _one_of(_registered(RULES), usual="sgd")
 
 
 class SkipTable(Table):
@@ -141,7 +159,8 @@ class SkipTable(Table):
     name: Literal["skip"]
     layers: tuple[Layer, ...]
 
-    def build(self):
+    def build(self) -> maps.Map:
+        """Make the block."""
         return maps.skip(*_built(self.layers))
 
 
@@ -150,15 +169,17 @@ class TowersTable(Table):
 
     name: Literal["towers"]
     layers: tuple[Layer, ...]
-    join: Join = Field(default_factory=lambda: TABLES["subtract"](name="subtract"))
+    join: Join = _usual("subtract")
     count: int = 2
 
-    def build(self):
+    def build(self) -> maps.Map:
+        """Make the towers."""
         return maps.towers(maps.chain(*_built(self.layers)), self.join.build(), self.count)
 
 
 TABLES |= {"skip": SkipTable, "towers": TowersTable}
-Layer = _one_of([*_registered(LAYERS), SkipTable, TowersTable])
+if not TYPE_CHECKING:
+    Layer = _one_of([*_registered(LAYERS), SkipTable, TowersTable])
 SkipTable.model_rebuild()
 TowersTable.model_rebuild()
 
@@ -201,10 +222,10 @@ class Network(Section):
     """
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64,)
-    activation: Layer = Field(default_factory=lambda: TABLES["relu"](name="relu"))
+    activation: Layer = _usual("relu")
     output: Layer | None = None
     bias: bool = True
-    initializer: Initializer = Field(default_factory=lambda: TABLES["he"](name="he"))
+    initializer: Initializer = _usual("he")
     layers: tuple[Layer, ...] | None = None
 
     @pydantic.model_validator(mode="after")
@@ -237,14 +258,18 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """epochs, steps: evaluate every part each so many epochs, and each so many steps; 0 for never."""
+    """epochs, steps: evaluate every part each so many epochs, and each so many steps; 0: never."""
 
     epochs: int = Field(default=1, ge=0)
     steps: int = Field(default=0, ge=0)
 
 
 class Recording(Section):
-    """steps: write the loss of each so-manieth mini-batch. layers: measure layers each so many epochs. 0 for never."""
+    """What is written down while training runs; 0 for never.
+
+    steps: the loss of each so-manieth mini-batch. layers: the norms of each layer, each so many
+        epochs.
+    """
 
     steps: int = Field(default=1, ge=0)
     layers: int = Field(default=1, ge=0)
@@ -294,10 +319,11 @@ class Experiment(Section):
     name: str = Field(default="digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(default=0, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
-    data: Data = Field(default_factory=Data)  # type: ignore[valid-type]
+    # A checker cannot know a model that is made at run time.
+    data: Data = Field(default_factory=Data)  # pyright: ignore[reportInvalidTypeForm]
     network: Network = Field(default_factory=Network)
     loss: Loss | None = None
-    rule: Rule = Field(default_factory=lambda: TABLES["sgd"](name="sgd", learning_rate=0.1))
+    rule: Rule = _usual("sgd", learning_rate=0.1)
     penalty: tuple[Penalty, ...] = ()
     train: Train = Field(default_factory=Train)
     evaluate: Evaluate = Field(default_factory=Evaluate)
@@ -326,7 +352,9 @@ def _without_none(value):
 
 
 def read(path: Path | None, settings: Iterable[str] = ()) -> Experiment:
-    """Read an experiment file, or the defaults if there is none, with settings of the form ``key=value`` over it.
+    """Read an experiment file, or the defaults if there is none, and put the settings over it.
+
+    A setting has the form ``key=value``.
 
     Raises:
         ConfigError: the file is missing or not TOML; a key is unknown; a value does not fit.
@@ -389,8 +417,11 @@ def _override(table: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         if not re.fullmatch(r"[\w./~-]+", text.strip()):
-            raise ConfigError(f"'{text}' is not a TOML value", where=f"the setting '{key}'",
-                              next="quote strings, as in -s 'name=\"my run\"'") from None  # fmt: skip
+            raise ConfigError(
+                f"'{text}' is not a TOML value",
+                where=f"the setting '{key}'",
+                next="quote strings, as in -s 'name=\"my run\"'",
+            ) from None
         value = text.strip()
     for part in path[:-1]:
         inner = table.setdefault(part, {})
@@ -412,21 +443,21 @@ def _explain(error: pydantic.ValidationError, table: Mapping[str, Any], where: s
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
     place, model = _place(fault["loc"], table)
-    kind, got = fault["type"], fault.get("input")
+    kind, got, context = fault["type"], fault.get("input"), fault.get("ctx", {})
     if kind == "extra_forbidden":
         known = [key for key in model.model_fields if key != "name" or issubclass(model, Table)]
         return ConfigError(
             f"unknown key '{place}'", where=where, next=nearest(str(fault["loc"][-1]), known)
         )
     if kind == "union_tag_invalid":
-        known = re.findall(r"'([^']+)'", fault["ctx"]["expected_tags"])
+        known = re.findall(r"'([^']+)'", context["expected_tags"])
         return ConfigError(
-            f"unknown name '{fault['ctx']['tag']}' for {place}",
+            f"unknown name '{context['tag']}' for {place}",
             where=where,
-            next=nearest(fault["ctx"]["tag"], known),
+            next=nearest(context["tag"], known),
         )
     if kind == "literal_error" and fault["loc"][-1] == "name":
-        known = re.findall(r"'([^']+)'", fault["ctx"]["expected"])
+        known = re.findall(r"'([^']+)'", context["expected"])
         return ConfigError(
             f"unknown name '{got}' for {place}", where=where, next=nearest(str(got), known)
         )
@@ -441,19 +472,15 @@ def _explain(error: pydantic.ValidationError, table: Mapping[str, Any], where: s
 
 
 def _place(loc: tuple[int | str, ...], table: Any) -> tuple[str, type[BaseModel]]:
-    """Write a place as in ``network.layers[0].width``, and find the model that was in force there."""
+    """Write a place as in ``network.layers[0].width``, and find the model in force there."""
     place, model = "", Experiment
     for i, part in enumerate(loc):
-        tagged = (
-            isinstance(part, str)
-            and part in TABLES
-            and not (isinstance(table, dict) and part in table)
-        )
-        if tagged:
+        is_key = isinstance(table, dict) and part in table
+        if isinstance(part, str) and part in TABLES and not is_key:
             model = TABLES[part]
             continue
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-        table = table[part] if isinstance(table, dict | list) and _holds(table, part) else None
+        table = _inside(table, part)
         section = Experiment.model_fields.get(part) if i == 0 and isinstance(part, str) else None
         if (
             section is not None
@@ -466,8 +493,13 @@ def _place(loc: tuple[int | str, ...], table: Any) -> tuple[str, type[BaseModel]
     return place, model
 
 
-def _holds(table, part) -> bool:
-    return part in table if isinstance(table, dict) else isinstance(part, int) and part < len(table)
+def _inside(table: Any, part: int | str) -> Any:
+    """What a table or a list holds at this key or index; None if it holds nothing there."""
+    if isinstance(table, dict):
+        return table.get(part)
+    if isinstance(table, list) and isinstance(part, int) and part < len(table):
+        return table[part]
+    return None
 
 
 def schema() -> dict[str, Any]:

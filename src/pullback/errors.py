@@ -20,8 +20,8 @@ class PullbackError(Exception):
         where: the place, such as "node 'tower/affine1'" or a file and its row.
         next: what to do about it.
 
-    >>> print(ShapeError("Affine wants (n, d), got (8,)", where="node 'affine1'", next="give a
-    batch")) Affine wants (n, d), got (8,), in node 'affine1'; give a batch
+    >>> print(ShapeError("Affine wants (n, d), got (8,)", where="node 'a'", next="give a batch"))
+    Affine wants (n, d), got (8,), in node 'a'; give a batch
     """
 
     exit_code = 1

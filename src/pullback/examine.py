@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import tree
@@ -63,7 +64,7 @@ def class_rows(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The confusion matrix of one part, and its most wrong examples: (kind, row) each."""
     assert examples.classes is not None
-    found = predictions(task, learner.params, learner.state, examples.x)
+    found = predictions(task, learner.params, learner.state, examples.x[:])
     true = np.asarray(examples.y)
     probability = np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found
     guess = (found[:, 0] > 0.5).astype(int) if found.shape[1] == 1 else found.argmax(axis=1)
@@ -77,7 +78,8 @@ def class_rows(
     if worst:
         few = examples.take(np.asarray(worst))
         z, _, _ = task.net.forward(learner.params, learner.state, few.x, Run())
-        losses = np.asarray(task.loss.terms(z, few.targets(z.dtype, z.shape[1]))).sum(axis=1)
+        targets = jnp.asarray(few.targets(z.dtype, z.shape[1]))
+        losses = np.asarray(task.loss.terms(z, targets)).sum(axis=1)
         shown = [
             _wrong(examples, i, true, guess, probability, loss)
             for i, loss in zip(worst, losses, strict=True)

@@ -110,7 +110,8 @@ class Outcome:
         """A few lines for a reader."""
         final = self.result["final"] or {}
         lines = [
-            f"{self.result['status']}: {self.result['epochs']} epochs, {self.result['steps']} steps, {self.result['seconds']:.1f} s"
+            f"{self.result['status']}: {self.result['epochs']} epochs, "
+            f"{self.result['steps']} steps, {self.result['seconds']:.1f} s"
         ]
         lines += [f"{name:<11} {describe(final[name])}" for name in PARTS if name in final]
         check = self.result["check"]
@@ -127,7 +128,10 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def output_width(experiment: Experiment, loaded: Loaded) -> int:
-    """How many outputs the data ask of the network: one for two classes under a sigmoid, else one for each."""
+    """How many outputs the data ask of the network.
+
+    One for each class or number, and one for two classes under a sigmoid.
+    """
     train = loaded.train
     if train.classes is None:
         return train.y.shape[1]
@@ -175,7 +179,8 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
 def _refuse_what_cannot_fit(net: Net, x) -> None:
     """Refuse a network whose weights and gradients alone are larger than the machine's memory."""
     params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
-    wanted, there = 2 * tree.nbytes(params), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    wanted = 2 * tree.nbytes(params)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if wanted > there:
         raise ConfigError(
             f"the network has {tree.count(params):,} parameters: with their gradients they take "
@@ -306,7 +311,7 @@ def _ended(folder: RunFolder) -> Outcome:
 def _go_on(
     prepared: Prepared, folder: RunFolder, listen, interrupted, accept_older: bool = False
 ) -> Outcome:
-    """Train from the newest checkpoint, or from the start, to the end, and write down how it went."""
+    """Train from the newest checkpoint, or from the start, and write down how it went."""
     began = time.perf_counter()
     task, plan, parts = prepared.task, prepared.plan, prepared.examples()
     batches = {name: prepared.batches(part) for name, part in parts.items()}
@@ -372,7 +377,10 @@ def _status(stopped: bool, error: PullbackError | None) -> str:
 
 
 class _Keeper:
-    """Saves checkpoints of a run, and finds the newest: weights, the rule's state, progress, and how long the records were."""
+    """Saves checkpoints of a run, and finds the newest.
+
+    Each holds the weights, the rule's state, the progress, and how long the records were.
+    """
 
     def __init__(self, folder: RunFolder, record: Record, timing: Record, keep: int):
         self._folder, self._record, self._timing, self._keep = folder, record, timing, keep
@@ -392,9 +400,8 @@ class _Keeper:
     def latest(self, template: Learner, accept_older: bool) -> tuple[Learner, Progress | None]:
         """Load the newest checkpoint, and cut the records back to where it was made."""
         found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
-        arrays, stored = (
-            found if found is not None else ({}, {"metrics_bytes": 0, "timing_bytes": 0})
-        )
+        nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
+        arrays, stored = ({}, nothing) if found is None else found
         self._record.truncate(stored.pop("metrics_bytes"))
         self._timing.truncate(stored.pop("timing_bytes"))
         if found is None:
@@ -402,8 +409,10 @@ class _Keeper:
         try:
             return tree.restore(template, arrays), Progress(**stored)
         except TypeError as error:
-            raise CheckpointError(f"the checkpoint's progress is not understood: {error}",
-                                  next="use the version of pullback that wrote it") from error  # fmt: skip
+            raise CheckpointError(
+                f"the checkpoint's progress is not understood: {error}",
+                next="use the version of pullback that wrote it",
+            ) from error
 
 
 def _host(leaves: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -456,7 +465,8 @@ def _write_end(prepared: Prepared, record: Record, learner: Learner) -> None:
 def _check(prepared: Prepared, learner: Learner) -> Report:
     """Check near the weights, not at them.
 
-    Zero biases under an input of zeros put a ReLU exactly on its kink, where no difference can tell.
+    Zero biases under an input of zeros put a ReLU exactly on its kink, where no difference can
+    tell.
     """
     wanted, train = prepared.experiment.check, prepared.loaded.train
     few = train.take(np.unique(np.linspace(0, len(train) - 1, wanted.examples).astype(int)))
@@ -483,7 +493,10 @@ def _nudged(params, seed: int):
 
 
 def check(experiment: Experiment, data_dir: Path | None = None) -> Report:
-    """Check the derivatives of an experiment's network, loss and penalty at its first weights, on real examples."""
+    """Check the derivatives of an experiment's network, loss and penalty on real examples.
+
+    They are taken near the first weights of its seed.
+    """
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
         x = jax.ShapeDtypeStruct((1, *prepared.loaded.train.x.shape[1:]), prepared.dtype)

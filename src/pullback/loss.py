@@ -43,9 +43,9 @@ class Loss:
         return _share(weight) @ self.terms(z, t)
 
     def forward(
-        self, z: Matrix, t: Matrix, weight: Float[Array, " n"]
+        self, z: Float[Array, "..."], t: Float[Array, "..."], weight: Float[Array, "..."]
     ) -> tuple[Float[Array, ""], Any]:
-        """Return the value, and what the reverse needs.
+        """Return the value, and what the reverse needs. Here the shapes are checked.
 
         Raises:
             ShapeError: z and t differ in shape, or the weights are not one per example.

@@ -154,5 +154,3 @@ def predict(path: Path, source: Path) -> Predictions:
     if model.preparation.classes is not None and values.shape[1] == 1:
         values = np.concatenate([1 - values, values], axis=1)
     return Predictions(values, model.preparation.classes)
-
-

@@ -107,7 +107,7 @@ def restore(template: Tree, leaves: dict[str, np.ndarray]) -> Tree:
 
     Raises:
         CheckpointError: a leaf is missing, left over, or has another shape or dtype than the
-        template's.
+            template's.
     """
     paths, structure = jax.tree.flatten_with_path(template)
     wanted = {name_of(path): leaf for path, leaf in paths}

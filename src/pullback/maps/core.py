@@ -95,7 +95,7 @@ class Net(Map):
 
     Raises:
         ConfigError: no node; a name twice; a wire that is read before it is made, or never read; an
-        owner with two maps.
+            owner with two maps.
 
     >>> from pullback.maps import Affine, Relu, chain
     >>> net = chain(Affine(3), Relu(), Affine(2))

@@ -74,7 +74,7 @@ class Tick(NamedTuple):
         progress: where training stands.
         epochs, steps: where it will end.
         loss: of the last mini-batch.
-        examples_per_second: in the last stretch.
+        examples_per_second: in this epoch so far.
     """
 
     progress: Progress
@@ -134,8 +134,9 @@ def fit(
         interrupted: asked after each stretch; if true, a checkpoint is saved and training returns.
 
     Raises:
-        DivergedError: a value was not finite. Its `last` holds the last finite learner and the
-        progress. ShapeError: the network, the loss and the data do not fit together.
+        DivergedError: a value was not finite; its `last` holds the last finite learner and the
+            progress.
+        ShapeError: the network, the loss and the data do not fit together.
     """
     trainer = _Trainer(
         task,
@@ -163,6 +164,7 @@ class _Trainer:
         self.listen, self.interrupted = listen, interrupted
         self.key = stream(plan.seed, "masks")
         self.piece, self.rate, self.loss, self.data = 1, 0.0, np.nan, None
+        self.began, self.before = time.perf_counter(), 0
 
     def run(self, learner, progress):
         plan, progress = self.plan, dataclasses.replace(progress)
@@ -171,21 +173,22 @@ class _Trainer:
         if progress.step == 0 and (plan.evaluate_epochs or plan.evaluate_steps):
             self._evaluate(learner, progress)
         while progress.epoch < plan.epochs:
-            began, before = time.perf_counter(), progress.step
+            self.began, self.before = time.perf_counter(), progress.step
             for chunk in self.batches.epoch(progress.epoch):
                 learner, going = self._chunk(learner, progress, chunk)
                 if not going:
                     self.save(learner, progress)
                     return learner, progress
-            self._end_epoch(learner, progress, time.perf_counter() - began, progress.step - before)
+            self._end_epoch(learner, progress)
             if progress.epoch < plan.epochs and self.interrupted():
                 self.save(learner, progress)
                 break
         return learner, progress
 
-    def _end_epoch(self, learner, progress, seconds, steps):
+    def _end_epoch(self, learner, progress):
         plan = self.plan
         progress.epoch += 1
+        seconds, steps = time.perf_counter() - self.began, progress.step - self.before
         self.timing.add(
             "epoch",
             epoch=progress.epoch,
@@ -244,8 +247,8 @@ class _Trainer:
     def _on_device(self, chunk):
         if self.data is None or not chunk.resident:
             self.data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
-        order, rest = jax.device_put((chunk.order, chunk.rest))
-        return self.data, Stretch(order, rest, np.int32(chunk.full), None)
+        # Left to the compiled call to send: for small data that is quicker than sending it first.
+        return self.data, Stretch(chunk.order, chunk.rest, np.int32(chunk.full), None)
 
     @staticmethod
     def _due(count, cadence):
@@ -258,13 +261,11 @@ class _Trainer:
         return min([*limits, *nexts, at + self.piece])
 
     def _tick(self, progress, losses, steps, seconds):
-        self.rate, self.loss = steps / seconds, float(losses[-1].sum())
-        # The first calls compile; doubling keeps a slow machine from one endless stretch.
-        self.piece = (
-            max(1, min(int(self.rate * PIECE), 4 * self.piece))
-            if steps == self.piece
-            else self.piece
-        )
+        self.loss = float(losses[-1].sum())
+        self.rate = (progress.step - self.before) / (time.perf_counter() - self.began)
+        if steps == self.piece:
+            # The first calls compile; growing by steps keeps a slow machine from one endless stretch.
+            self.piece = max(1, min(int(PIECE * steps / seconds), 4 * self.piece))
         self._announce(progress)
 
     def _announce(self, progress):
