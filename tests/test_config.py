@@ -80,8 +80,8 @@ def test_objects_become_tables_and_objects_again(obj):
 def test_settings_come_last():
     settings = ["rule.learning_rate=0.5", "network.hidden=[3]", "network.activation.name=tanh"]
     e = config.read(None, [*settings, "name=x-1", "data.n=7", "data.source=xor"])
-    assert (e.rule.learning_rate, e.network.hidden, e.network.activation.name, e.name) == (
-        0.5,
+    assert (e.rule.build(), e.network.hidden, e.network.activation.name, e.name) == (
+        SGD(0.5),
         (3,),
         "tanh",
         "x-1",

@@ -18,8 +18,10 @@ def path(rule, steps=10):
     """The points that a rule visits on a fixed, ill-conditioned quadratic, in float64."""
     rng = np.random.default_rng(0)
     curvature = jnp.asarray(rng.uniform(0.01, 5, (4, 3)))
-    x: Any = {"w": rng.standard_normal((4, 3)), "b": rng.standard_normal(3)}
-    x = jax.tree.map(jnp.asarray, x)
+    x: Any = {
+        "w": jnp.asarray(rng.standard_normal((4, 3))),
+        "b": jnp.asarray(rng.standard_normal(3)),
+    }
     state, points = rule.init(x), []
     for _ in range(steps):
         grads = {"w": curvature * x["w"], "b": x["b"] ** 3}

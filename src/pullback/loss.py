@@ -43,7 +43,7 @@ class Loss:
         return _share(weight) @ self.terms(z, t)
 
     def forward(
-        self, z: Float[Array, "..."], t: Float[Array, "..."], weight: Float[Array, "..."]
+        self, z: Float[Array, " ..."], t: Float[Array, " ..."], weight: Float[Array, " ..."]
     ) -> tuple[Float[Array, ""], Any]:
         """Return the value, and what the reverse needs. Here the shapes are checked.
 

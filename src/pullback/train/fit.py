@@ -264,7 +264,7 @@ class _Trainer:
         self.loss = float(losses[-1].sum())
         self.rate = (progress.step - self.before) / (time.perf_counter() - self.began)
         if steps == self.piece:
-            # The first calls compile; growing by steps keeps a slow machine from one endless stretch.
+            # The first calls compile; growing by steps spares a slow machine one endless stretch.
             self.piece = max(1, min(int(PIECE * steps / seconds), 4 * self.piece))
         self._announce(progress)
 
