@@ -15,7 +15,7 @@ ROOT = Path(pullback.__file__).parent
 ORDER = [
     "errors", "jsontext", "files", "tree", "record", "data", "initializer", "maps", "loss",
     "penalty", "optim", "check", "tensors", "sealed", "checkpoint", "train", "runs", "examine",
-    "config", "model", "experiment", "report", "cli",
+    "config", "prepared", "model", "experiment", "report", "cli",
 ]  # fmt: skip
 
 

@@ -11,10 +11,15 @@ from ..maps import Run
 from .step import Batch, Learner, Task, step
 from .stretch import Stretch, advance, copied
 
-_REMEDY = (
-    "lower the learning rate, scale the inputs, or clip the gradients; "
-    "the last finite weights are kept"
-)
+
+def _error(what: str, learner: Learner, progress) -> DivergedError:
+    error = DivergedError(
+        what,
+        next="lower the learning rate, scale the inputs, or clip the gradients; "
+        "the last finite weights are kept",
+    )
+    error.last = (learner, progress)
+    return error
 
 
 def refuse_infinite(rows, task: Task, learner: Learner, progress) -> None:
@@ -25,13 +30,12 @@ def refuse_infinite(rows, task: Task, learner: Learner, progress) -> None:
     """
     for name, row in rows.items():
         if not np.isfinite(row["loss"]):
-            error = DivergedError(
+            raise _error(
                 f"the loss over the {name} part is {row['loss']} after step {progress.step} "
                 f"(with {task.rule})",
-                next=_REMEDY,
+                learner,
+                progress,
             )
-            error.last = (learner, progress)
-            raise error
 
 
 def diverged(
@@ -65,13 +69,12 @@ def diverged(
     batch = Batch(*(a[index] for a in data))
     blame, loss = find_fault(task, learner, batch, key, int(stretch.first) + good)
     progress.step += good - at
-    error = DivergedError(
+    return _error(
         f"{blame} at epoch {progress.epoch + 1}, step {progress.step + 1} "
         f"(loss {loss:.4g} with {task.rule})",
-        next=_REMEDY,
+        learner,
+        progress,
     )
-    error.last = (learner, progress)
-    return error
 
 
 def find_fault(task: Task, learner: Learner, batch: Batch, key, count: int) -> tuple[str, float]:

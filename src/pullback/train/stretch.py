@@ -57,7 +57,9 @@ def advance(task: Task, learner: Learner, data: Batch, stretch: Stretch, start, 
     carry = jax.lax.while_loop(goes_on, go, (jnp.asarray(start, jnp.int32), learner, losses))
     if stretch.rest.shape[0]:
         due = (carry[0] == stretch.full) & (carry[0] < stop)
-        carry = jax.lax.cond(due, lambda c: take(*c, stretch.rest), lambda c: c, carry)
+        carry = jax.lax.cond(
+            due, lambda c: take(c[0], c[1], c[2], stretch.rest), lambda c: c, carry
+        )
     _, learner, losses = carry
     return learner, losses, tree.all_finite(learner)
 
