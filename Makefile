@@ -26,7 +26,7 @@ test: $(READY) ## run all tests but the long studies
 lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(READY) ## let ruff rewrite the layout of the code
 	$(BIN)/ruff check --fix .
