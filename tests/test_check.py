@@ -105,3 +105,11 @@ def test_nan_is_not_ok():
     )
     params_error = relative_error(np.array([np.nan]), np.array([np.nan]))
     assert not params_error < 1e-7
+
+
+def test_a_difference_does_not_believe_a_small_step_that_agrees_by_chance():
+    # Beside 1e8, rounding leaves nothing of a step of 1e-5, yet its two estimates may agree.
+    with jax.enable_x64(True):
+        x = jax.numpy.asarray(np.linspace(-1, 1, 200))
+        numeric = Differences(lambda x: 1e8 + jax.numpy.sum(jax.numpy.sin(x))).at(x, range(200))
+        np.testing.assert_allclose(numeric, np.cos(x), atol=1e-4)

@@ -17,6 +17,7 @@ from pullback.optim import SGD
 from pullback.penalty import L2, Sum
 from pullback.record import Record
 from pullback.train import Batch, Part, Plan, Progress, Task, begin, fit, predictions, step
+from pullback.train.stretch import Stretch, advance
 
 TASK = Task(chain(Affine(5), Tanh(), Affine(3)), SoftmaxCrossEntropy(), SGD(0.3), L2(0.01))
 
@@ -279,3 +280,22 @@ def test_penalties_add():
     jax.tree.map(
         lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-7), a.params, b.params
     )
+
+
+def test_no_step_is_taken_after_one_whose_loss_is_not_finite():
+    x, y = examples(48)
+    x[20] = np.inf
+    source = Batches(x, y, None, 4, 0, limit_bytes=float("inf"))
+    (chunk,) = source.epoch(0)
+    bad = int(np.argwhere(chunk.order == 20)[0, 0])
+    assert bad < 11
+    data = Batch(*map(jnp.asarray, (chunk.x, chunk.y, chunk.weight)))
+    stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(0))
+    learner = begin(TASK, 0, source.like())
+    key = jax.random.key(0)
+    _, losses, finite = advance(TASK, learner, data, stretch, np.int32(0), np.int32(12), key)
+    taken = np.asarray(losses).sum(axis=1)
+    assert not finite
+    assert np.isfinite(taken[:bad]).all()
+    assert not np.isfinite(taken[bad])
+    assert (taken[bad + 1 :] == 0).all()
