@@ -5,6 +5,9 @@ The command line calls these functions, and so can a program: nothing here print
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +21,7 @@ import numpy as np
 from . import __version__, checkpoint, config, examine, files, tree
 from .check import Report, check_gradients
 from .config import Experiment
+from .data import data_directory
 from .errors import (
     CheckpointError,
     DivergedError,
@@ -26,7 +30,7 @@ from .errors import (
     ThresholdError,
 )
 from .model import load_model, precision, save_model
-from .prepared import PARTS, Prepared, output_width, prepare
+from .prepared import PARTS, Prepared, prepare
 from .record import Record
 from .runs import RunFolder
 from .train import (
@@ -180,14 +184,15 @@ def _go_on(
     began = time.perf_counter()
     task, plan, parts = prepared.task, prepared.plan, prepared.examples()
     batches = {name: prepared.batches(part) for name, part in parts.items()}
-    fresh = begin(task, plan.seed, batches["train"].like())
     with Record(folder.metrics) as record, Record(folder.timing) as timing:
         keeper = _Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
-        learner, progress = keeper.latest(fresh, accept_older)
-        if progress is None:
-            learner, progress = fresh, Progress()
-            _write_beginning(prepared, record, learner)
-            keeper.save(learner, progress)
+        template = jax.eval_shape(lambda: begin(task, plan.seed, prepared.like))
+        found = keeper.latest(template, accept_older)
+        if found is None:
+            found = begin(task, plan.seed, prepared.like), Progress()
+            _write_beginning(prepared, record, found[0])
+            keeper.save(*found)
+        learner, progress = found
         error = None
         try:
             learner, progress = fit(
@@ -208,8 +213,8 @@ def _go_on(
             error, (learner, progress) = fault, fault.last
         stopped = error is None and progress.epoch < plan.epochs
         if not stopped:
-            width = output_width(prepared.experiment, prepared.loaded)
-            save_model(folder, prepared.experiment, width, prepared.loaded.preparation, learner)
+            preparation = prepared.loaded.preparation
+            save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
             if error is None:
                 _write_end(prepared, record, learner)
         record.flush(sync=True)
@@ -262,15 +267,15 @@ class _Keeper:
             self._keep,
         )
 
-    def latest(self, template: Learner, accept_older: bool) -> tuple[Learner, Progress | None]:
-        """Load the newest checkpoint, and cut the records back to where it was made."""
+    def latest(self, template: Learner, accept_older: bool) -> tuple[Learner, Progress] | None:
+        """Load the newest checkpoint, if there is one, and cut the records back to it."""
         found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
         nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
         arrays, stored = ({}, nothing) if found is None else found
         self._record.truncate(stored.pop("metrics_bytes"))
         self._timing.truncate(stored.pop("timing_bytes"))
         if found is None:
-            return template, None
+            return None
         try:
             return tree.restore(template, arrays), Progress(**stored)
         except TypeError as error:
@@ -286,8 +291,8 @@ def _host(leaves: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _write_beginning(prepared: Prepared, record: Record, learner: Learner) -> None:
     loaded, task = prepared.loaded, prepared.task
-    x = jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), prepared.dtype)
-    record.add("network", **examine.network_row(task, learner.params, learner.state, x))
+    row = examine.network_row(task, learner.params, learner.state, prepared.like)
+    record.add("network", **row)
     record.add(
         "data",
         name=loaded.name,
@@ -337,7 +342,7 @@ def _check(prepared: Prepared, learner: Learner) -> Report:
     few = train.take(np.unique(np.linspace(0, len(train) - 1, wanted.examples).astype(int)))
     x = few.x[:]
     weight = np.ones(len(few)) if few.weight is None or not few.weight.sum() else few.weight
-    y = few.targets(np.float64, output_width(prepared.experiment, prepared.loaded))
+    y = few.targets(np.float64, prepared.outputs)
     return check_gradients(
         prepared.task.net,
         prepared.task.loss,
@@ -364,8 +369,7 @@ def check(experiment: Experiment, data_dir: Path | None = None) -> Report:
     """
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
-        x = jax.ShapeDtypeStruct((1, *prepared.loaded.train.x.shape[1:]), prepared.dtype)
-        return _check(prepared, begin(prepared.task, experiment.seed, x))
+        return _check(prepared, begin(prepared.task, experiment.seed, prepared.like))
 
 
 def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -389,12 +393,6 @@ def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, An
 
 def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
     """Versions, devices, where data lie, and a gradient check of a small network."""
-    import importlib.metadata
-    import importlib.util
-    import platform
-
-    from .data import data_directory
-
     small = config.parse(
         {
             "data": {"source": "xor", "n": 40, "noise": 0.1},

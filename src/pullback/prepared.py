@@ -35,10 +35,9 @@ class Prepared:
 
     def batches(self, part: Examples) -> Batches:
         """A part in mini-batches; what does not fit below the limit is streamed."""
-        width = output_width(self.experiment, self.loaded)
         return Batches(
             part.x,
-            part.targets(self.dtype, width),
+            part.targets(self.dtype, self.outputs),
             part.weight,
             min(self.experiment.train.batch_size, len(part)),
             self.experiment.seed,
@@ -51,6 +50,16 @@ class Prepared:
     def dtype(self) -> np.dtype:
         """Of all arrays."""
         return np.dtype(self.experiment.precision)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the data ask of the network."""
+        return output_width(self.experiment, self.loaded)
+
+    @property
+    def like(self) -> jax.ShapeDtypeStruct:
+        """The shape and type of one example, as a batch of one."""
+        return _one(self.experiment, self.loaded)
 
     @property
     def plan(self) -> Plan:
@@ -66,6 +75,10 @@ class Prepared:
             checkpoint_epochs=e.checkpoint.epochs,
             checkpoint_steps=e.checkpoint.steps,
         )
+
+
+def _one(experiment: Experiment, loaded: Loaded) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
 
 
 def output_width(experiment: Experiment, loaded: Loaded) -> int:
@@ -97,7 +110,7 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
         _refuse_numbers(experiment.loss.name, loaded.train.y)
     width = output_width(experiment, loaded)
     net = experiment.network.build(width)
-    x = jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
+    x = _one(experiment, loaded)
     output = net.shapes(x)[net.nodes[-1].name].shape
     if output != (1, width):
         raise ShapeError(

@@ -209,9 +209,10 @@ class _Trainer:
 
     def _chunk(self, learner, progress, chunk: Chunk):
         """Take the steps of a chunk that are not done yet; say whether to go on."""
-        data, stretch = self._on_device(chunk)
         first = progress.epoch * self.batches.steps_per_epoch + chunk.first
-        stretch = stretch._replace(first=np.int32(first))
+        # Its arrays are left to the compiled call to send: for small data that is the quicker way.
+        stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(first))
+        data = self._on_device(chunk)
         end = chunk.steps
         watched_epoch = self._due(progress.epoch + 1, self.plan.watch_epochs)
         watch = chunk.full - 1 if chunk.last and watched_epoch else end
@@ -247,8 +248,7 @@ class _Trainer:
     def _on_device(self, chunk):
         if self.data is None or not chunk.resident:
             self.data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
-        # Left to the compiled call to send: for small data that is quicker than sending it first.
-        return self.data, Stretch(chunk.order, chunk.rest, np.int32(chunk.full), None)
+        return self.data
 
     @staticmethod
     def _due(count, cadence):
