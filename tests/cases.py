@@ -1,78 +1,13 @@
-"""One table of cases for each kind of thing; `test_tables` fails for a class without a case."""
+"""The tables of cases; `test_tables` fails for a public class without one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-
-from pullback import initializer, loss, maps, optim, penalty
-from pullback.maps import Affine, Net, Node, chain, skip, towers
-
-
-@dataclass(frozen=True)
-class MapCase:
-    """A map, the shape of its input (a tuple of shapes for several wires), and how it is run."""
-
-    name: str
-    map: maps.Map
-    shape: Any = (5, 4)
-
-    def input(self, seed: int = 0, dtype=np.float64):
-        rng = np.random.default_rng(seed)
-        if isinstance(self.shape[0], tuple):
-            return tuple(rng.standard_normal(shape).astype(dtype) for shape in self.shape)
-        return rng.standard_normal(self.shape).astype(dtype)
-
-
-SHARED = Net(
-    (
-        Node("a", Affine(4), "x", "same"),
-        Node("b", maps.Tanh(), "a", "b"),
-        Node("c", Affine(4), "b", "same"),
-        Node("d", maps.Add(), ("c", "a"), "d"),
-    )
-)
-
-MAPS = [
-    MapCase("affine", Affine(3)),
-    MapCase("affine without bias", Affine(3, bias=False)),
-    MapCase("affine, one example", Affine(2), (1, 4)),
-    MapCase("identity", maps.Identity()),
-    MapCase("sigmoid", maps.Sigmoid()),
-    MapCase("tanh", maps.Tanh()),
-    MapCase("relu", maps.Relu()),
-    MapCase("leaky relu", maps.LeakyRelu(0.2)),
-    MapCase("selu", maps.Selu()),
-    MapCase("softmax", maps.Softmax()),
-    MapCase("softmax of one", maps.Softmax(), (5, 1)),
-    MapCase("squared exponential", maps.SquaredExponential(0.5)),
-    MapCase("add", maps.Add(), ((5, 4), (5, 4), (5, 4))),
-    MapCase("subtract", maps.Subtract(), ((5, 4), (5, 4))),
-    MapCase("part", maps.Part(1, 2)),
-    MapCase("chain", chain(Affine(6), maps.Selu(), Affine(3), maps.Softmax())),
-    MapCase("skip", skip(Affine(4), maps.Tanh(), Affine(4))),
-    MapCase("towers", towers(chain(Affine(3), maps.Sigmoid()), maps.Subtract())),
-    MapCase("shared owner, wire read twice", SHARED),
-    MapCase("nested", chain(skip(skip(Affine(4)), maps.Tanh()), towers(Affine(2), maps.Add()))),
-]
-
-LOSSES = [loss.SquaredError(), loss.SoftmaxCrossEntropy(), loss.SigmoidCrossEntropy()]
-
-PENALTIES = [
-    penalty.Sum(),
-    penalty.L2(0.3),
-    penalty.L2(0.3, on=("weight", "bias")),
-    penalty.Sum((penalty.L2(0.1), penalty.L2(0.2, on=("bias",)))),
-]
+from pullback import optim
+from pullback.catalogue.cases import INITIALIZERS as INITIALIZERS
+from pullback.catalogue.cases import LOSSES as LOSSES
+from pullback.catalogue.cases import PENALTIES as PENALTIES
+from pullback.catalogue.map_cases import MAPS as MAPS
+from pullback.catalogue.map_cases import SHARED as SHARED
+from pullback.catalogue.map_cases import MapCase as MapCase
 
 RULES = [optim.SGD(0.1)]
-
-INITIALIZERS = [
-    initializer.FanInUniform(),
-    initializer.Glorot(),
-    initializer.He(),
-    initializer.LeCun(),
-    initializer.Normal(0.02),
-]

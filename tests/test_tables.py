@@ -1,8 +1,9 @@
-"""The tables of cases are complete, and so are the registries of the experiment file."""
+"""The tables of cases are complete, and the names in an experiment file are well made."""
 
 from __future__ import annotations
 
 import inspect
+import re
 
 import cases
 import pytest
@@ -19,8 +20,15 @@ def public(module, base):
 
 
 ABSTRACT = {maps.Map, maps.Elementwise, loss.Loss, penalty.Penalty, initializer.Initializer}
-BUILT = {maps.Net, maps.Skip, maps.Towers}
 RULES = {kind for kind in vars(optim).values() if inspect.isclass(kind)} - {optim.Rule}
+REGISTRIES = [
+    config.INITIALIZERS,
+    config.LAYERS,
+    config.JOINS,
+    config.LOSSES,
+    config.PENALTIES,
+    config.RULES,
+]
 
 
 @pytest.mark.parametrize(
@@ -38,19 +46,16 @@ def test_every_public_class_has_a_case(kinds, table):
     assert kinds - ABSTRACT == {type(case) for case in table}
 
 
-@pytest.mark.parametrize(
-    ("kinds", "registered"),
-    [
-        (
-            public(maps, maps.Map) - BUILT - {maps.Part},
-            {*config.LAYERS.values(), *config.JOINS.values()},
-        ),
-        (public(loss, loss.Loss), set(config.LOSSES.values())),
-        (public(penalty, penalty.Penalty) - {penalty.Sum}, set(config.PENALTIES.values())),
-        (public(initializer, initializer.Initializer), set(config.INITIALIZERS.values())),
-        (RULES, set(config.RULES.values())),
-    ],
-    ids=["maps", "losses", "penalties", "initializers", "rules"],
-)
-def test_every_public_class_can_be_named_in_an_experiment_file(kinds, registered):
-    assert kinds - ABSTRACT == registered
+def test_joins_are_those_maps_that_want_several_wires():
+    several = {type(case.map) for case in cases.MAPS if isinstance(case.shape[0], tuple)}
+    assert several == set(config.JOINS.values())
+
+
+def test_every_rule_can_be_named_in_an_experiment_file():
+    assert set(config.RULES.values()) == RULES
+
+
+def test_names_are_unique_and_of_one_spelling():
+    names = [name for registry in REGISTRIES for name in registry]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)

@@ -15,6 +15,7 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import pydantic
@@ -25,32 +26,42 @@ from . import initializer, loss, maps, optim, penalty
 from .data import DataSpec
 from .errors import ConfigError, PullbackError, nearest
 
-INITIALIZERS: dict[str, type] = {
-    "fan-in-uniform": initializer.FanInUniform,
-    "glorot": initializer.Glorot,
-    "he": initializer.He,
-    "lecun": initializer.LeCun,
-    "normal": initializer.Normal,
+# Names that the rule of `spelled` would part.
+_SPELLED = {
+    "AdaGrad": "adagrad",
+    "AdaMax": "adamax",
+    "AdamW": "adamw",
+    "LeCun": "lecun",
+    "NAdam": "nadam",
 }
-LAYERS: dict[str, type] = {
-    "affine": maps.Affine,
-    "identity": maps.Identity,
-    "leaky-relu": maps.LeakyRelu,
-    "relu": maps.Relu,
-    "selu": maps.Selu,
-    "sigmoid": maps.Sigmoid,
-    "softmax": maps.Softmax,
-    "squared-exponential": maps.SquaredExponential,
-    "tanh": maps.Tanh,
-}
-JOINS: dict[str, type] = {"add": maps.Add, "subtract": maps.Subtract}
-LOSSES: dict[str, type] = {
-    "sigmoid-cross-entropy": loss.SigmoidCrossEntropy,
-    "softmax-cross-entropy": loss.SoftmaxCrossEntropy,
-    "squared-error": loss.SquaredError,
-}
-PENALTIES: dict[str, type] = {"l2": penalty.L2}
-RULES: dict[str, type] = {"sgd": optim.SGD}
+
+
+def spelled(kind: type) -> str:
+    """The name of a class in an experiment file.
+
+    >>> spelled(maps.LeakyRelu), spelled(optim.SGD)
+    ('leaky-relu', 'sgd')
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__)
+    return _SPELLED.get(kind.__name__, words.lower())
+
+
+def _public(room: ModuleType, base: type, without: Iterable[type] = ()) -> dict[str, type]:
+    """What a room exports of one kind, by name: to export a class is to register it."""
+    kinds = [k for k in vars(room).values() if isinstance(k, type) and issubclass(k, base)]
+    return {spelled(kind): kind for kind in kinds if kind not in {base, *without}}
+
+
+# Maps of several wires end towers; those of the second line have a table of their own or are parts.
+_JOINS = (maps.Add, maps.Subtract)
+_NO_LAYERS = (maps.Elementwise, maps.Net, maps.Skip, maps.Towers, maps.Part)
+
+INITIALIZERS = _public(initializer, initializer.Initializer)
+LAYERS = _public(maps, maps.Map, (*_JOINS, *_NO_LAYERS))
+JOINS = {spelled(kind): kind for kind in _JOINS}
+LOSSES = _public(loss, loss.Loss)
+PENALTIES = _public(penalty, penalty.Penalty, (penalty.Sum,))
+RULES = {spelled(kind): kind for kind in (optim.SGD,)}
 
 
 class Section(BaseModel):
