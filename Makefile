@@ -21,7 +21,7 @@ train: $(READY) ## train the default experiment on the embedded digits, and writ
 	@$(BIN)/pullback train --progress plain
 
 test: $(READY) ## run all tests but the long studies
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import platform
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,14 +22,15 @@ import numpy as np
 from pullback.errors import PullbackError
 
 from .contenders import PEERS, Contender, Pullback, processors
+from .grid import GRID
 from .measure import Times, time_epochs, time_fits
 from .workloads import WORKLOADS, Workload, load
 
 
-def installed() -> list[type[Contender]]:
+def installed(kinds: Iterable[type[Contender]]) -> list[type[Contender]]:
     """Return the contenders whose libraries are here; name the others."""
     present = []
-    for kind in (Pullback, *PEERS):
+    for kind in kinds:
         if find_spec(kind.package):
             present.append(kind)
         else:
@@ -69,7 +71,7 @@ def compare(
     for measure, seconds in measured.items():
         middle = {peer: statistics.median(values) for peer, values in seconds.items()}
         compared = ratios(seconds)
-        for peer in (kind.name for kind in kinds if kind is not Pullback):
+        for peer in (kind.name for kind in kinds if kind.name != Pullback.name):
             r = compared[peer]
             print(
                 f"  {measure:<12} {peer:<13} {middle[Pullback.name] * 1e3:>8,.1f} ms "
@@ -127,10 +129,15 @@ def main() -> None:
         "rounds": asked.rounds,
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    kinds = installed()
+    kinds, grid = installed((Pullback, *PEERS)), installed(GRID)
     try:
         results = [
-            compare(kinds, work.quick() if asked.quick else work, asked.data_dir, asked.rounds)
+            compare(
+                grid if work.name == "grid" else kinds,
+                work.quick() if asked.quick else work,
+                asked.data_dir,
+                asked.rounds,
+            )
             for work in WORKLOADS
             if not asked.only or work.name in asked.only
         ]

@@ -25,6 +25,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgetful():
+    """Forget a file's compiled programs at its end: together they would fill the memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def mnist_directory() -> Path:
     """A folder that holds genuine MNIST, or skip."""

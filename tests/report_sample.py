@@ -198,6 +198,13 @@ class Sample:
         ring = np.hypot((x - 0.5) * (1 + 0.6 * math.cos(turn)), y - 0.5) - radius
         return (255 * np.exp(-((ring / 0.11) ** 2))).ravel().round().tolist()
 
+    def augmented(self, classes, size, n=10, drawn=4):
+        """Write pictures of examples, and under each some others."""
+        lines = [[self._scribble(*size) for _ in range(n)] for _ in range(1 + drawn)]
+        labels = self.rng.integers(classes, size=n)
+        about = {"image": list(size), "examples": list(range(n)), "labels": labels}
+        self.metrics.add("augmented", **about, pixels=lines)
+
     def boundary(self, classes=2, labels=("x1", "x2"), n=200):
         """Write a plane split into rings, and examples that mostly agree."""
         x = np.linspace(-1.5, 1.5, 120)
@@ -244,6 +251,7 @@ def images(folder: Path, epochs=200, classes=None, rate=0.1) -> Path:
     sample.train(len(names))
     sample.confusion(len(names))
     sample.wrong(len(names), pixels=(8, 8))
+    sample.augmented(len(names), (8, 8))
     return sample.end()
 
 

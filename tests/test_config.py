@@ -10,7 +10,7 @@ import pytest
 from pullback import config, maps
 from pullback.errors import ConfigError
 from pullback.loss import SquaredError
-from pullback.optim import SGD
+from pullback.optim import SGD, Adam, Chain, ClipByNorm, Cosine, Frozen, Split, Table, Warmup
 from pullback.penalty import L2
 
 
@@ -70,7 +70,17 @@ def test_structures_nest():
 
 
 @pytest.mark.parametrize(
-    "obj", [SGD(0.1), L2(0.5, ("bias",)), maps.Affine(3), maps.SquaredExponential(0.05)], ids=str
+    "obj",
+    [
+        SGD(0.1),
+        L2(0.5, ("bias",)),
+        maps.Affine(3),
+        maps.SquaredExponential(0.05),
+        SGD(Table(((0, 0.1), (3, 0.01)), unit="epoch")),
+        Chain((ClipByNorm(1.0), Adam(Warmup(5, Cosine(0.1)), b1=0.5))),
+        Split(("bias",), Frozen(), Split(("affine1/weight",), SGD(1.0), SGD(Warmup(2, 0.1)))),
+    ],
+    ids=str,
 )
 def test_objects_become_tables_and_objects_again(obj):
     table = config.plain(obj)
@@ -93,6 +103,18 @@ def test_settings_come_last():
     [
         ("sed = 1", r"unknown key 'sed', in test.toml; did you mean 'seed'\?"),
         ("[train]\nepoch = 3", r"unknown key 'train.epoch', in test.toml; did you mean 'epochs'\?"),
+        ("[rule]\nlearning_rate = true", "rule.learning_rate: should be a valid number, got True"),
+        ("[rule]\nlearning_rate = 0", "SGD's learning_rate must be a positive number, got 0.0"),
+        ('[rule]\nlearning_rate = "cosin"', "'cosin' for rule.learning_rate.*mean 'cosine'"),
+        ('[rule]\nlearning_rate = "cosine"', "the key 'rule.learning_rate.rate' is missing"),
+        (
+            '[rule]\nname = "chain"\nrules = [{learning_rate = {name = "cosine", rat = 1}}]',
+            r"unknown key 'rule.rules\[0\].learning_rate.rat'.*did you mean 'rate'",
+        ),
+        (
+            '[rule]\nlearning_rate = {name = "cosine", rate = 1, unit = "step"}',
+            "rule.learning_rate.unit: should be a valid integer or be 'epoch', got 'step'",
+        ),
         ("[train]\nepochs = 0", r"train.epochs: .*greater than or equal to 1, got 0"),
         ('[train]\nepochs = "many"', r"train.epochs: .*integer.*got 'many'"),
         ("[train]\nepochs = 2.5", r"train.epochs: .*got 2.5"),
@@ -114,8 +136,11 @@ def test_settings_come_last():
             '[network]\nlayers = [{name = "skip", layers = [{name = "afine"}]}]',
             r"unknown name 'afine' for network.layers\[0\].layers\[0\]",
         ),
-        ('loss = "squared"', r"unknown name 'squared' for loss.*did you mean 'squared-error'"),
-        ('rule = "adamm"', r"unknown name 'adamm' for rule.name"),
+        (
+            'loss = "squared-eror"',
+            r"unknown name 'squared-eror' for loss.*did you mean 'squared-error'",
+        ),
+        ('rule = "adamm"', r"unknown name 'adamm' for rule, .*did you mean 'adam"),
         ('rule = "sgd"', r"'rule.learning_rate' is missing"),
         ("[rule]\nlearning_rate = -1", r"learning_rate must be a positive number, got -1"),
         ("[rule]\nrate = 1", r"unknown key 'rule.rate'"),

@@ -176,3 +176,15 @@ def test_only_floating_point_is_loaded():
 def test_settings_are_checked_before_anything_is_read(arguments, says):
     with pytest.raises(ConfigError, match=says):
         DataSpec(**arguments)
+
+
+def test_the_validation_part_may_be_trained_on_as_well():
+    apart = load(DataSpec("moons", n=100, standardize=True))
+    joined = load(DataSpec("moons", n=100, standardize=True, join_validation=True))
+    assert apart.validation is not None
+    assert joined.validation is not None
+    both = np.concatenate([apart.train.x, apart.validation.x])
+    np.testing.assert_array_equal(joined.train.x, both)
+    np.testing.assert_array_equal(joined.validation.x, apart.validation.x)
+    with pytest.raises(ConfigError, match="no validation part to be joined"):
+        load(DataSpec("moons", split=(0.8, 0.0, 0.2), join_validation=True))

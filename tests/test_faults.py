@@ -145,7 +145,8 @@ def test_an_unknown_target_and_a_loss_that_does_not_fit(tmp_path, out):
     assert unknown.endswith("did you mean 'kind'?")
     for loss in ("softmax-cross-entropy", "sigmoid-cross-entropy"):
         numbers = refused(*words, "-s", "data.target=a", "-s", f"loss={loss}", code=2)
-        assert f"{loss} wants classes or probabilities" in numbers
+        assert "CrossEntropy wants classes or probabilities" in numbers
+        assert f"in loss = '{loss}'" in numbers
     assert not out.exists()
 
 

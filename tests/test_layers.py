@@ -14,8 +14,10 @@ ROOT = Path(pullback.__file__).parent
 # A row may import the rows before it, and itself where it is a folder.
 ORDER = [
     "errors", "jsontext", "files", "tree", "record", "data", "initializer", "maps", "loss",
-    "penalty", "optim", "check", "catalogue", "tensors", "sealed", "checkpoint", "train", "runs",
-    "examine", "config", "prepared", "model", "experiment", "report", "cli",
+    "penalty", "closed_form", "curvature", "surfaces", "symmetry", "optim", "early_stopping",
+    "augment", "tangent", "check", "catalogue", "tensors", "sealed", "checkpoint", "train", "runs",
+    "examine", "config", "prepared", "model", "tune", "experiment", "retrain", "paths",
+    "diagnose", "report", "cli",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from pullback.report.verdict import cards, notices, verdict
 
 DRAWS = [
     figures.network,
+    figures.augmented,
     figures.loss_curves,
     figures.metric_curves,
     figures.step_loss,
@@ -41,7 +42,7 @@ DRAWS = [
 LEARNED = {"network", "loss", "metric", "step-loss", "delta-flow", "update-ratio", "weights"}
 CHECKED = {"check-scatter", "check-blocks"}
 DRAWN = {
-    "images": LEARNED | CHECKED | {"output-loss", "confusion", "wrong"},
+    "images": LEARNED | CHECKED | {"output-loss", "confusion", "wrong", "augmented"},
     "plane": LEARNED | CHECKED | {"confusion", "wrong", "boundary"},
     "rings": LEARNED | CHECKED | {"output-loss", "confusion", "wrong", "boundary"},
     "regression": LEARNED | {"output-loss"},

@@ -34,6 +34,7 @@ from pullback import checkpoint, experiment, report, tree
 from pullback.data import Batches
 from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, Relu, chain
+from pullback.optim import AMSGrad, Chain, ClipByNorm, Cosine, IterateAverage, Plateau, Warmup
 from pullback.record import Record
 from pullback.runs import RunFolder
 from pullback.train import Plan, Progress, Task, begin, fit
@@ -241,7 +242,7 @@ class Moments:
     def interrupted(self):
         return self.reached >= self.steps
 
-    def save(self, learner, progress):
+    def save(self, learner, progress, kept):
         arrays = {name: np.asarray(leaf) for name, leaf in tree.named(learner).items()}
         size = {"metrics_bytes": self.record.size}
         checkpoint.save(self.folder, arrays, asdict(progress) | size)
@@ -249,7 +250,15 @@ class Moments:
 
 @pytest.mark.parametrize("steps", [1, 7, 12, 20])
 @pytest.mark.parametrize(
-    "rule", [optax.adam(0.01), optax.sgd(0.1, momentum=0.9)], ids=["adam", "momentum"]
+    "rule",
+    [
+        optax.adam(0.01),
+        optax.sgd(0.1, momentum=0.9),
+        IterateAverage(
+            Plateau(Chain((ClipByNorm(1.0), AMSGrad(Warmup(5, Cosine(0.01, length=20))))))
+        ),
+    ],
+    ids=["adam", "momentum", "ours"],
 )
 @jax.numpy_dtype_promotion("standard")  # Optax promotes implicitly
 def test_the_state_of_a_rule_goes_through_the_disk(tmp_path, rule, steps):

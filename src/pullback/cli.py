@@ -165,6 +165,28 @@ def resume(run, data_dir, style, as_json, accept_older) -> None:
     _finish(outcome, as_json)
 
 
+@main.command()
+@run_folder
+@_options(data_dir, progress, as_json)
+@click.option(
+    "--strategy",
+    type=click.Choice(["steps", "error"]),
+    default="steps",
+    show_default=True,
+    help="Anew for as many steps, or on from the best weights to the same error.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder of the new run.")
+def retrain(run, data_dir, style, as_json, strategy, out) -> None:
+    """Train again on the training and the validation part of RUN, once it told for how long."""
+    with _interruptible() as interrupted, _showing(style) as show:
+        from .retrain import retrain
+
+        outcome = retrain(
+            run, strategy, out, data_dir=data_dir, listen=show, interrupted=interrupted
+        )
+    _finish(outcome, as_json)
+
+
 def _finish(outcome: Outcome, as_json: bool) -> None:
     from .report import write_report
 
@@ -223,13 +245,30 @@ def predict(run, source, out, as_json) -> None:
 @main.command()
 @experiment_file
 @_options(settings, data_dir, as_json)
-def check(file, settings, data_dir, as_json) -> None:
+@click.option("--all", "whole", is_flag=True, help="Check the whole catalogue, no experiment.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --all: a folder for check.json, check.svg and check.png.",
+)
+def check(file, settings, data_dir, as_json, whole, out) -> None:
     """Check every derivative of the experiment of FILE against central differences.
 
-    It is done on real examples, in float64.
+    It is done on real examples, in float64. With --all, every map, loss and penalty of the
+    catalogue is checked instead, against autodiff and in float32 too.
     """
+    from .errors import ConfigError, ThresholdError
+
+    if whole:
+        if file is not None or settings:
+            raise ConfigError("--all checks the catalogue and takes no experiment")
+        _check_all(as_json, out)
+        return
+    if out is not None:
+        raise ConfigError(
+            "--out goes with --all", next="the check of an experiment is in the report of its run"
+        )
     from . import config, experiment
-    from .errors import ThresholdError
 
     plan = config.read(file, settings)
     report = experiment.check(plan, data_dir=data_dir)
@@ -241,6 +280,101 @@ def check(file, settings, data_dir, as_json) -> None:
             next="look at the worst entries above; "
             "a kink at exactly one of the weights can also do this",
         )
+
+
+def _check_all(as_json: bool, out: Path | None) -> None:
+    from .catalogue.verify import verify
+    from .errors import ThresholdError
+
+    done = 0
+
+    def show(row) -> None:
+        nonlocal done
+        done += 1
+        if done % 25 == 0:
+            _tell(f"{done} checks, last {row.name}")
+
+    outcome = verify(show)
+    if out is not None:
+        from .report.catalogue import write_verification
+
+        write_verification(outcome, out)
+    _say(outcome.row(), as_json, str(outcome) + (f"\nWritten to {out}" if out else ""))
+    if not outcome.ok:
+        wrong = sum(not row.ok for row in outcome.rows)
+        raise ThresholdError(
+            f"{wrong} of {len(outcome.rows)} checks of the catalogue failed",
+            next="they are listed above by case",
+        )
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="catalogue.html",
+    show_default=True,
+    help="The page.",
+)
+@as_json
+def catalogue(out, as_json) -> None:
+    """Write a page of everything there is: equations, derivatives, pictures, sources, slips."""
+    from .report.catalogue import write_catalogue
+
+    page = write_catalogue(out)
+    _say({"catalogue": str(page)}, as_json, f"Catalogue: {page}")
+
+
+@main.command()
+@click.option(
+    "--surface",
+    "surfaces",
+    multiple=True,
+    metavar="NAME",
+    help="A surface; repeatable. [default: all]",
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Draw the loss of a trained RUN too.")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="What walks, such as adam or momentum:nesterov=true; repeatable. [default: seven]",
+)
+@click.option(
+    "--rate",
+    type=float,
+    help="One learning rate for all. [default: for each, the best of a grid]",
+)
+@click.option("--steps", type=int, default=100, show_default=True, help="How many each takes.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="paths",
+    show_default=True,
+    help="The folder of the page and its figures.",
+)
+@_options(data_dir, as_json)
+def paths(surfaces, run, rules, rate, steps, out, data_dir, as_json) -> None:
+    """Draw the paths of rules over surfaces, and the length of each step."""
+    from . import paths as walks
+    from .report.paths import write_paths
+
+    walkers = [walks.walker(text, rate) for text in rules or walks.USUAL]
+    grounds = {name: walks.surface_of(name) for name in surfaces}
+    if run is not None:
+        grounds[f"loss-of-{run.name}"] = walks.plane_of(run, data_dir)
+    pictures = [
+        walks.picture(name, surface, walkers, steps)
+        for name, surface in (grounds or walks.SURFACES).items()
+    ]
+    page = write_paths(pictures, out)
+    rows = [row for each in pictures for row in each.rows()]
+    text = "\n".join(
+        f"{row['surface']:<16} {row['rule']:<16} {row['value']:<12.4g} {row['steps']} steps"
+        for row in rows
+    )
+    _say({"page": str(page), "paths": rows}, as_json, f"{text}\nPaths: {page}")
 
 
 @main.command()
@@ -261,6 +395,186 @@ def report(runs, out, as_json) -> None:
         raise ConfigError("a page over several runs needs a place", next="give --out page.html")
     page = write_report(list(runs), out or runs[0] / "report.html")
     _say({"report": str(page)}, as_json, f"Report: {page}")
+
+
+@main.command()
+@experiment_file
+@_options(settings, data_dir, as_json)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The study's folder; a study that is there is joined. [default: runs/NAME-tune]",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Go on with the study in DIR, instead of FILE.",
+)
+def tune(file, settings, data_dir, as_json, out, resume) -> None:
+    """Search the settings in the section [tune] of FILE for the best.
+
+    Several processes may work on one study. One that was stopped or killed is taken up again by the
+    same command, or by --resume.
+    """
+    from importlib.util import find_spec
+
+    from .errors import ConfigError
+
+    if find_spec("optuna") is None:
+        raise ConfigError("tuning wants Optuna", next="pip install 'pullback[tune]'")
+    if resume is not None and (file is not None or settings or out is not None):
+        raise ConfigError("--resume takes everything from its folder, and goes with nothing else")
+    with _interruptible() as interrupted:
+        from . import config
+        from .report.tuning import write_tuning
+        from .tune.search import search
+
+        plan = config.read(file if resume is None else resume / "study.toml", settings)
+        folder = resume or out or Path("runs") / f"{plan.name}-tune"
+        found = search(
+            plan, folder, data_dir=data_dir, listen=_trials_done, interrupted=interrupted
+        )
+    page = write_tuning(plan.name, found, folder / "report.html")
+    result = {"study": str(folder), "report": str(page), **found}
+    _say(result, as_json, _tuned(found) + f"\nReport: {page}")
+    if len(found["trials"]) < found["wanted"] and interrupted():
+        _tell(f"pullback: interrupted; `pullback tune --resume {folder}` goes on")
+        sys.exit(INTERRUPTED)
+
+
+def _trials_done(rows: list[dict[str, Any]], wanted: int) -> None:
+    values = [row["value"] for row in rows if row["state"] == "complete"]
+    _tell(f"trial {len(rows)}/{wanted}" + (f"  last {values[-1]:.4g}" if values else ""))
+
+
+def _tuned(found: dict[str, Any]) -> str:
+    rows, best = found["trials"], found["best"]
+    given_up = sum(row["state"] != "complete" for row in rows)
+    lines = [f"{len(rows)} of {found['wanted']} trials, {given_up} of them given up"]
+    if best is not None:
+        spread = "" if best["deviation"] is None else f" ± {best['deviation']:.2g} over the seeds"
+        lines += [f"best: {best['value']:.6g}{spread}, trial {best['trial']}"]
+        lines += [f"  {key} = {value}" for key, value in best["settings"].items()]
+        lines += [f"Train it: pullback train {found['file']}"]
+    return "\n".join(lines)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with curves here, too.",
+)
+@as_json
+def compare(runs, out, as_json) -> None:
+    """Compare RUNS: settings that differ, final metrics, seconds; means over seeds."""
+    from .report import write_report
+    from .report.comparison import compare, text
+
+    found = compare(runs)
+    said = text(found)
+    if out is not None:
+        found["report"] = str(write_report(list(runs), out))
+        said += f"\nReport: {out}"
+    _say(found, as_json, said)
+
+
+@main.command()
+@run_folder
+@_options(data_dir, as_json)
+@click.option(
+    "--best-error",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="The error assumed to be the best possible: a share of wrong classes, or 1 − R².",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="The excess from which on an error counts (ε); from ten times that on, it is high.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page. [default: RUN/diagnosis.html]",
+)
+def diagnose(run, data_dir, as_json, best_error, tolerance, out) -> None:
+    """Say what is wrong with RUN, by which numbers, and what to try next.
+
+    Told are bias and variance, gradients that vanish or explode, units that are dead or saturated,
+    and updates out of range.
+    """
+    from .diagnose import diagnose
+    from .report.diagnosis import write_diagnosis
+
+    found = diagnose(run, best_error=best_error, tolerance=tolerance, data_dir=data_dir)
+    page = write_diagnosis(found, out or run / "diagnosis.html")
+    _say(found.row() | {"page": str(page)}, as_json, f"{found}\nPage: {page}")
+
+
+@main.command("lr-range")
+@experiment_file
+@_options(settings, data_dir, as_json)
+@click.option("--low", type=float, default=1e-6, show_default=True, help="The first rate.")
+@click.option("--high", type=float, default=10.0, show_default=True, help="The last rate.")
+@click.option("--steps", type=int, default=200, show_default=True, help="How many steps.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="lr-range.html",
+    show_default=True,
+    help="The page.",
+)
+def lr_range(file, settings, data_dir, as_json, low, high, steps, out) -> None:
+    """Suggest a learning rate for FILE: raise it from step to step until the loss diverges."""
+    from . import config
+    from .diagnose import rate_range
+    from .report.diagnosis import write_rate_range
+
+    plan = config.read(file, settings)
+    found = rate_range(plan, low=low, high=high, steps=steps, data_dir=data_dir)
+    page = write_rate_range(found, out)
+    _say(found.row() | {"page": str(page)}, as_json, f"{found}\nPage: {page}")
+
+
+@main.command("learning-curve")
+@experiment_file
+@_options(settings, data_dir, as_json)
+@click.option("--sizes", help="How many examples, as in 100,200,400. [default: 1/16, …, all]")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Trainings of each size.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="learning-curve.html",
+    show_default=True,
+    help="The page.",
+)
+def learning_curve(file, settings, data_dir, as_json, sizes, seeds, out) -> None:
+    """Train FILE on more and more of its data, and say what still more would bring."""
+    from . import config
+    from .diagnose import learning_curve
+    from .errors import ConfigError
+    from .report.diagnosis import write_learning_curve
+
+    try:
+        wanted = [int(size) for size in (sizes or "").split(",") if size]
+    except ValueError:
+        raise ConfigError(
+            f"--sizes wants whole numbers, got '{sizes}'", next="such as --sizes 100,200,400"
+        ) from None
+
+    def show(size: int, seed: int, error: float) -> None:
+        _tell(f"{size} examples, seed {seed}: validation error {100 * error:.3g} %")
+
+    plan = config.read(file, settings)
+    found = learning_curve(plan, wanted, seeds=seeds, data_dir=data_dir, listen=show)
+    page = write_learning_curve(found, out)
+    _say(found.row() | {"page": str(page)}, as_json, f"{found}\nPage: {page}")
 
 
 @main.group(cls=Verbs)

@@ -22,9 +22,10 @@ import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from . import initializer, loss, maps, optim, penalty
+from . import augment, initializer, loss, maps, optim, penalty
 from .data import DataSpec
 from .errors import ConfigError, PullbackError, nearest
+from .train.selection import Selection
 
 # Names that the rule of `spelled` would part.
 _SPELLED = {
@@ -53,15 +54,21 @@ def _public(room: ModuleType, base: type, without: Iterable[type] = ()) -> dict[
 
 
 # Maps of several wires end towers; those of the second line have a table of their own or are parts.
-_JOINS = (maps.Add, maps.Subtract)
-_NO_LAYERS = (maps.Elementwise, maps.Net, maps.Skip, maps.Towers, maps.Part)
+_JOINS = (maps.Add, maps.Concatenate, maps.Subtract)
+_NO_LAYERS = (maps.Elementwise, maps.Net, maps.Skip, maps.Towers, maps.Part, maps.Recompute)
+
+# Those layers that the section [network] may put before each activation.
+NORMALIZATIONS = ("batch-norm", "layer-norm")
 
 INITIALIZERS = _public(initializer, initializer.Initializer)
 LAYERS = _public(maps, maps.Map, (*_JOINS, *_NO_LAYERS))
 JOINS = {spelled(kind): kind for kind in _JOINS}
-LOSSES = _public(loss, loss.Loss)
-PENALTIES = _public(penalty, penalty.Penalty, (penalty.Sum,))
-RULES = {spelled(kind): kind for kind in (optim.SGD,)}
+# The list of penalties is their sum; `proximal` and the key class_weight say the others.
+LOSSES = _public(loss, loss.Loss, (loss.ClassWeighted,))
+PENALTIES = _public(penalty, penalty.Penalty, (penalty.Sum, penalty.Proximable, penalty.Proximal))
+AUGMENTATIONS = _public(augment, augment.Augmentation, (augment.Compose,))
+RULES = _public(optim, optim.Rule)
+SCHEDULES = _public(optim, optim.Schedule)
 
 
 class Section(BaseModel):
@@ -82,9 +89,19 @@ class Table(Section):
 
     def build(self) -> Any:
         """Make the object. Its own checks may still refuse a value."""
-        return self.kind(
-            **{key: _built(getattr(self, key)) for key in type(self).model_fields if key != "name"}
-        )
+        fields = {field.name for field in dataclasses.fields(self.kind)}
+        return self.kind(**{key: _built(getattr(self, key)) for key in fields})
+
+
+class ProximableTable(Table):
+    """A penalty that may act by its proximal step after each update, instead of its derivative."""
+
+    proximal: bool = False
+
+    def build(self) -> penalty.Penalty:
+        """Make the penalty."""
+        built = super().build()
+        return penalty.Proximal(built) if self.proximal else built
 
 
 def _built(value: Any) -> Any:
@@ -94,6 +111,13 @@ def _built(value: Any) -> Any:
 
 
 TABLES: dict[str, type[Table]] = {}
+
+# Fields that hold tables of the very registries that are still being made.
+_LATER: dict[Any, str] = {
+    optim.Rule: "Rule",
+    tuple[optim.Rule, ...]: "tuple[Rule, ...]",
+    float | optim.Schedule: "LearningRate",
+}
 
 
 def _table(name: str, kind: type) -> type[Table]:
@@ -110,9 +134,10 @@ def _table(name: str, kind: type) -> type[Table]:
                 Initializer,
                 Field(default_factory=lambda value=default: TABLES[name_of(value)](**plain(value))),
             )
-        fields[each.name] = (hint, default)
+        fields[each.name] = (_LATER.get(hint, hint), default)
+    base = ProximableTable if issubclass(kind, penalty.Proximable) else Table
     model = pydantic.create_model(
-        f"{kind.__name__}Table", __base__=Table, __doc__=kind.__doc__, **fields
+        f"{kind.__name__}Table", __base__=base, __doc__=kind.__doc__, **fields
     )
     model.kind = kind
     TABLES[name] = model
@@ -143,6 +168,16 @@ def _registered(registry: Mapping[str, type]) -> list[type[Table]]:
     return [_table(name, kind) for name, kind in registry.items()]
 
 
+def _number_or(tables: Any, kind: str) -> Any:
+    """The type of a field that holds a number, or one of these tables."""
+
+    def which(value):
+        return "number" if isinstance(value, int | float) else kind
+
+    number = Annotated[float, pydantic.Tag("number")]
+    return Annotated[number | Annotated[tables, pydantic.Tag(kind)], pydantic.Discriminator(which)]
+
+
 def _usual(name: str, **values: Any) -> Any:
     """The default of a field: the table of this name."""
     return Field(default_factory=lambda: TABLES[name](name=name, **values))
@@ -150,18 +185,24 @@ def _usual(name: str, **values: Any) -> Any:
 
 if TYPE_CHECKING:
     # The registries make these types at run time; a checker can know what they have in common.
+    Augmentation: TypeAlias = Table
     Initializer: TypeAlias = Table
     Join: TypeAlias = Table
     Layer: TypeAlias = Table
     Loss: TypeAlias = Table
+    Normalization: TypeAlias = Table
     Penalty: TypeAlias = Table
     Rule: TypeAlias = Table
 else:
+    Augmentation = _one_of(_registered(AUGMENTATIONS))
     Initializer = _one_of(_registered(INITIALIZERS))
     Join = _one_of(_registered(JOINS))
     Loss = _one_of(_registered(LOSSES))
     Penalty = _one_of(_registered(PENALTIES))
+    LearningRate = _number_or(_one_of(_registered(SCHEDULES)), "schedule")
     Rule = _one_of(_registered(RULES), usual="sgd")
+    for name in (*SCHEDULES, *RULES):
+        TABLES[name].model_rebuild()
 
 
 class SkipTable(Table):
@@ -188,11 +229,24 @@ class TowersTable(Table):
         return maps.towers(maps.chain(*_built(self.layers)), self.join.build(), self.count)
 
 
-TABLES |= {"skip": SkipTable, "towers": TowersTable}
+class RecomputeTable(Table):
+    """Layers of which only the input is kept; the reverse pass runs them forward again."""
+
+    name: Literal["recompute"]
+    layers: tuple[Layer, ...]
+
+    def build(self) -> maps.Map:
+        """Make the block."""
+        return maps.Recompute(maps.chain(*_built(self.layers)))
+
+
+TABLES |= {"skip": SkipTable, "towers": TowersTable, "recompute": RecomputeTable}
 if not TYPE_CHECKING:
-    Layer = _one_of([*_registered(LAYERS), SkipTable, TowersTable])
+    Layer = _one_of([*_registered(LAYERS), SkipTable, TowersTable, RecomputeTable])
+    Normalization = _one_of(TABLES[name] for name in NORMALIZATIONS)
 SkipTable.model_rebuild()
 TowersTable.model_rebuild()
+RecomputeTable.model_rebuild()
 
 
 def name_of(value: Any) -> str:
@@ -201,7 +255,8 @@ def name_of(value: Any) -> str:
     >>> name_of(maps.LeakyRelu(0.2))
     'leaky-relu'
     """
-    for registry in (INITIALIZERS, LAYERS, JOINS, LOSSES, PENALTIES, RULES):
+    objectives = (LOSSES, PENALTIES, AUGMENTATIONS, RULES, SCHEDULES)
+    for registry in (INITIALIZERS, LAYERS, JOINS, *objectives):
         for name, kind in registry.items():
             if type(value) is kind:
                 return name
@@ -214,26 +269,35 @@ def plain(value: Any) -> Any:
     >>> plain(optim.SGD(0.5))
     {'name': 'sgd', 'learning_rate': 0.5}
     """
+    if isinstance(value, penalty.Proximal):
+        return plain(value.penalty) | {"proximal": True}
     if dataclasses.is_dataclass(value):
         return {"name": name_of(value)} | {
             f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)
         }
-    return value
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
 class Network(Section):
     """The network: either hidden widths with one activation, or a list of layers.
 
     hidden: the widths of the hidden layers; none for a linear model.
+    normalization: before the activation of each hidden layer.
     activation: after each hidden layer.
+    dropout: the rate of dropout after each activation; 0 for none.
+    input_dropout: the rate of dropout on the inputs; 0 for none.
     output: a map after the last affine one, for losses that do not take logits.
-    bias, initializer: of every affine map.
+    bias, initializer: of every affine map; one before a batch-norm has no bias, since the shift
+        of the batch-norm takes its place.
     layers: instead of all these, the layers one by one; the last must give as many outputs as the
         targets have.
     """
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64,)
+    normalization: Normalization | None = None
     activation: Layer = _usual("relu")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
     output: Layer | None = None
     bias: bool = True
     initializer: Initializer = _usual("he")
@@ -246,6 +310,9 @@ class Network(Section):
             raise ValueError(f"give either layers or {', '.join(sorted(given))}, not both")
         if self.layers is not None and not self.layers:
             raise ValueError("layers must hold at least one layer")
+        if not self.hidden and (self.normalization is not None or self.dropout):
+            idle = "dropout" if self.normalization is None else "normalization"
+            raise ValueError(f"{idle} wants a hidden layer, and hidden is empty")
         return self
 
     def build(self, outputs: int) -> maps.Net:
@@ -253,18 +320,33 @@ class Network(Section):
         if self.layers is not None:
             return maps.chain(*_built(self.layers))
 
-        def affine(width):
-            return maps.Affine(width, self.bias, self.initializer.build())
+        def affine(width, bias):
+            return maps.Affine(width, bias, self.initializer.build())
 
-        parts = [part for width in self.hidden for part in (affine(width), self.activation.build())]
+        def dropout(rate):
+            return [maps.Dropout(rate)] if rate else []
+
+        normalization = [] if self.normalization is None else [self.normalization.build()]
+        # A batch-norm takes the bias away again with the mean; a layer-norm does not.
+        bias = self.bias and not any(isinstance(map, maps.BatchNorm) for map in normalization)
+        parts = dropout(self.input_dropout)
+        for width in self.hidden:
+            parts += [affine(width, bias), *normalization, self.activation.build()]
+            parts += dropout(self.dropout)
         last = [] if self.output is None else [self.output.build()]
-        return maps.chain(*parts, affine(outputs), *last)
+        return maps.chain(*parts, affine(outputs, self.bias), *last)
 
 
 class Train(Section):
-    """epochs: passes over the training part. batch_size: examples a step."""
+    """How long to train, and from where.
+
+    epochs: passes over the training part. steps: end after so many, if that comes first; 0: do not.
+    batch_size: examples a step. start: the run whose model training starts from.
+    """
 
     epochs: int = Field(default=30, ge=1)
+    steps: int = Field(default=0, ge=0)
+    start: str | None = None
     batch_size: int = Field(default=32, ge=1)
 
 
@@ -309,15 +391,79 @@ class Check(Section):
     threshold: float = Field(default=1e-7, gt=0)
 
 
-def _data_section() -> type[Section]:
-    hints = typing.get_type_hints(DataSpec)
+class Range(Section):
+    """A range that is searched: whole numbers if both ends are.
+
+    low, high: its ends. scale: in what the search is even; "log-one-minus" is the logarithm of 1
+        minus the value, for a momentum near 1. step: between two values, on a linear scale.
+    """
+
+    low: int | float
+    high: int | float
+    scale: Literal["linear", "log", "log-one-minus"] = "linear"
+    step: int | float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self):
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"a log scale wants low above 0, got {self.low}")
+        if self.scale == "log-one-minus" and self.high >= 1:
+            raise ValueError(f"the scale log-one-minus wants high below 1, got {self.high}")
+        if self.step is not None and (self.scale != "linear" or self.step <= 0):
+            raise ValueError("a step is a positive number, on a linear scale")
+        return self
+
+
+class Choices(Section):
+    """choices: the values that are tried."""
+
+    choices: tuple[Any, ...] = Field(min_length=1)
+
+
+def _range_or_choices(value: Any) -> str:
+    given = isinstance(value, Choices) or (isinstance(value, Mapping) and "choices" in value)
+    return "choices" if given else "range"
+
+
+Searched = Annotated[
+    Annotated[Range, pydantic.Tag("range")] | Annotated[Choices, pydantic.Tag("choices")],
+    pydantic.Discriminator(_range_or_choices),
+]
+
+
+class Tune(Section):
+    """What `pullback tune` searches; the section [selection] says by what a trial is judged.
+
+    space: by the key of an experiment file, such as "rule.learning_rate", a range or choices.
+    method: "grid", "random", or "tpe", which learns from the trials before. trials: how many.
+    seed: of the search. seeds: train each trial from so many seeds, from that of the experiment on,
+        and judge it by the mean.
+    together: how many are asked for at once; those of one shape are trained as one program.
+    pruning: give up a trial that is worse than the "median", by successive "halving", or "none".
+    """
+
+    space: dict[str, Searched] = Field(default_factory=dict)
+    method: Literal["grid", "random", "tpe"] = "tpe"
+    trials: int = Field(default=32, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    seeds: int = Field(default=1, ge=1)
+    together: int = Field(default=8, ge=1)
+    pruning: Literal["none", "median", "halving"] = "none"
+
+
+def _section(name: str, kind: type, without: str = "") -> type[Section]:
+    """The section that has a key for each field of a dataclass."""
+    hints = typing.get_type_hints(kind)
     fields: dict[str, Any] = {
-        f.name: (hints[f.name], f.default) for f in dataclasses.fields(DataSpec) if f.name != "seed"
+        f.name: (hints[f.name], f.default) for f in dataclasses.fields(kind) if f.name != without
     }
-    return pydantic.create_model("Data", __base__=Section, __doc__=DataSpec.__doc__, **fields)
+    return pydantic.create_model(name, __base__=Section, __doc__=kind.__doc__, **fields)
 
 
-Data = _data_section()
+Data = _section("Data", DataSpec, without="seed")
+SelectionTable = _section("SelectionTable", Selection)
 
 
 class Experiment(Section):
@@ -325,6 +471,8 @@ class Experiment(Section):
 
     name: names the run's folder. seed: of everything random. precision: of the arithmetic.
     loss: if not given, softmax-cross-entropy for classes and squared-error for numbers.
+    class_weight: how much the examples of each class count in the loss, in the order of the
+        classes; "balanced" gives every class the same say.
     """
 
     name: str = Field(default="digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -334,13 +482,20 @@ class Experiment(Section):
     data: Data = Field(default_factory=Data)  # pyright: ignore[reportInvalidTypeForm]
     network: Network = Field(default_factory=Network)
     loss: Loss | None = None
+    class_weight: Literal["balanced"] | tuple[Annotated[float, Field(ge=0)], ...] | None = None
     rule: Rule = _usual("sgd", learning_rate=0.1)
     penalty: tuple[Penalty, ...] = ()
+    augment: tuple[Augmentation, ...] = ()
     train: Train = Field(default_factory=Train)
+    # As with the data.
+    selection: SelectionTable = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=SelectionTable
+    )
     evaluate: Evaluate = Field(default_factory=Evaluate)
     record: Recording = Field(default_factory=Recording)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     check: Check = Field(default_factory=Check)
+    tune: Tune = Field(default_factory=Tune)
 
     def data_spec(self) -> DataSpec:
         """The data section with the experiment's seed."""
@@ -348,11 +503,17 @@ class Experiment(Section):
             **{key: getattr(self.data, key) for key in type(self.data).model_fields}, seed=self.seed
         )
 
+    def chosen(self) -> Selection:
+        """What judges the evaluations."""
+        return Selection(**self.selection.model_dump())
+
     def toml(self) -> str:
         """The whole experiment as a file, every default written out."""
         table = self.model_dump()
         if self.network.layers is not None:
             table["network"] = {"layers": table["network"]["layers"]}
+        if not self.tune.space:
+            del table["tune"]
         return tomli_w.dumps(_without_none(table))
 
 
@@ -389,8 +550,9 @@ def parse(table: Mapping[str, Any], where: str) -> Experiment:
         raise _explain(error, table, where) from None
     try:
         experiment.data_spec()
+        experiment.chosen()
         experiment.network.build(1)
-        _built((experiment.rule, *experiment.penalty))
+        _built((experiment.loss, experiment.rule, *experiment.penalty, *experiment.augment))
     except PullbackError as error:
         raise error.at(where) from None
     return experiment
@@ -476,10 +638,21 @@ def _explain(error: pydantic.ValidationError, table: Mapping[str, Any], where: s
         return ConfigError(f"{place} has no name", where=where, next=f"set {place}.name")
     if kind == "missing":
         return ConfigError(f"the key '{place}' is missing", where=where, next="give it a value")
-    reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    reason = reason.replace("a valid tuple", "a list").replace("String should", "should")
+    # A field of several types has a fault for each of them: all are told, or the innermost one.
+    rivals = [each for each in faults if _place(each["loc"], table)[0].startswith(place)]
+    if len(rivals) > 1 and place:
+        deepest = max(len(each["loc"]) for each in rivals)
+        rivals = [each for each in rivals if len(each["loc"]) == deepest]
+        place, got = _place(rivals[0]["loc"], table)[0], rivals[0]["input"]
+    reason = " or ".join(map(_reason, rivals)).replace(" or should", " or")
     got_text = "" if kind == "value_error" else f", got {got!r}"
     return ConfigError(f"{place or 'the experiment'}: {reason}{got_text}", where=where)
+
+
+def _reason(fault: Any) -> str:
+    text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = text.replace("a valid tuple", "a list").replace("Tuple", "List")
+    return re.sub("^(String|List) should", "should", text)
 
 
 def _place(loc: tuple[int | str, ...], table: Any) -> tuple[str, type[BaseModel]]:
@@ -490,6 +663,10 @@ def _place(loc: tuple[int | str, ...], table: Any) -> tuple[str, type[BaseModel]
         if isinstance(part, str) and part in TABLES and not is_key:
             model = TABLES[part]
             continue
+        if isinstance(part, str) and re.match(
+            r"(int|float|number|schedule|range|choices)$|(tuple|literal)\[", part
+        ):
+            continue  # one of the types that the value of a field may have
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
         table = _inside(table, part)
         section = Experiment.model_fields.get(part) if i == 0 and isinstance(part, str) else None

@@ -10,13 +10,14 @@ import numpy as np
 
 from . import tree
 from .data import Examples
-from .maps import Run
+from .maps import Run, key_for
 from .train import Learner, Task, predictions
 from .tree import shortest
 
 BINS = 40
 WORST = 40
 GRID = 120
+SHOWN, DRAWN = 10, 4
 
 
 def network_row(task: Task, params, state, x) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def network_row(task: Task, params, state, x) -> dict[str, Any]:
         "parameters": tree.count(params),
         "bytes": tree.nbytes(params),
         "loss": str(task.loss),
+        "predicts": "probability" if task.loss.probabilities else "score",
         "penalty": " + ".join(map(str, getattr(task.penalty, "terms", (task.penalty,)))) or "none",
         "rule": str(task.rule),
     }
@@ -57,6 +59,27 @@ def weights_row(params) -> dict[str, Any]:
         counts, edges = np.histogram(np.asarray(values), bins=BINS)
         layers[name] = {"edges": shortest(edges.astype(np.float32)), "counts": counts.tolist()}
     return {"layers": layers}
+
+
+def augmented_row(task: Task, examples: Examples, columns: int, seed: int) -> dict[str, Any]:
+    """Pictures of some examples in the first line, and beneath it what training makes of them."""
+    assert examples.image is not None
+    chosen = np.linspace(0, len(examples) - 1, min(SHOWN, len(examples))).astype(int)
+    few = examples.take(chosen)
+    x = jnp.asarray(few.x[:])
+    batch = x, jnp.asarray(few.targets(x.dtype, columns)), jnp.ones(len(few), x.dtype)
+    key: Any = key_for(jax.random.key(seed), "augmented")
+    changed = jax.jit(jax.vmap(lambda key: task.augment(key, *batch)[0]))(
+        jax.random.split(key, DRAWN)
+    )
+    low, high = float(x.min()), float(x.max())
+    shades = 255 * (np.concatenate([x[None], changed]) - low) / ((high - low) or 1)
+    return {
+        "image": list(examples.image),
+        "examples": chosen.tolist(),
+        "labels": [None if examples.classes is None else int(label) for label in few.y],
+        "pixels": np.clip(np.round(shades), 0, 255).astype(int).reshape(*shades.shape[:2], -1),
+    }
 
 
 def class_rows(

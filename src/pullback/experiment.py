@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from . import __version__, checkpoint, config, examine, files, tree
 from .check import Report, check_gradients
 from .config import Experiment
+from .curvature import Objective
 from .data import data_directory
 from .errors import (
     CheckpointError,
@@ -29,11 +30,14 @@ from .errors import (
     PullbackError,
     ThresholdError,
 )
+from .maps import Run
 from .model import load_model, precision, save_model
 from .prepared import PARTS, Prepared, prepare
 from .record import Record
 from .runs import RunFolder
+from .symmetry import stuck_layers
 from .train import (
+    Kept,
     Learner,
     Part,
     Plan,
@@ -154,11 +158,11 @@ def resume(
     with precision(experiment), folder.lock():
         if folder.finished:
             return _ended(folder)
-        prepared = _prepare_again(folder, experiment, data_dir)
+        prepared = prepare_again(folder, experiment, data_dir)
         return _go_on(prepared, folder, listen, interrupted, accept_older)
 
 
-def _prepare_again(folder: RunFolder, experiment: Experiment, data_dir: Path | None) -> Prepared:
+def prepare_again(folder: RunFolder, experiment: Experiment, data_dir: Path | None) -> Prepared:
     """Prepare the experiment of a run, on the data that it was trained on."""
     prepared = prepare(experiment, data_dir)
     if prepared.loaded.checksum != files.read_json(folder.meta).get("data"):
@@ -189,10 +193,10 @@ def _go_on(
         template = jax.eval_shape(lambda: begin(task, plan.seed, prepared.like))
         found = keeper.latest(template, accept_older)
         if found is None:
-            found = begin(task, plan.seed, prepared.like), Progress()
+            found = _first(prepared), Progress(), None
             _write_beginning(prepared, record, found[0])
             keeper.save(*found)
-        learner, progress = found
+        learner, progress, kept = found
         error = None
         try:
             learner, progress = fit(
@@ -200,8 +204,10 @@ def _go_on(
                 batches["train"],
                 plan,
                 parts=batches,
+                selection=prepared.selection,
                 learner=learner,
                 progress=progress,
+                kept=kept,
                 record=record,
                 timing=timing,
                 save=keeper.save,
@@ -211,8 +217,18 @@ def _go_on(
             )
         except DivergedError as fault:
             error, (learner, progress) = fault, fault.last
-        stopped = error is None and progress.epoch < plan.epochs
+        stopped = error is None and progress.epoch < plan.epochs and progress.ended is None
+        best = prepared.selection.keeps_best and progress.best is not None
+        final = progress.best if best else progress.last
         if not stopped:
+            if final is not None:
+                record.add(
+                    "end",
+                    reason="diverged" if error else progress.ended or "epochs",
+                    keep="best" if best else "last",
+                    epoch=final["epoch"],
+                    step=final["step"],
+                )
             preparation = prepared.loaded.preparation
             save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
             if error is None:
@@ -230,7 +246,8 @@ def _go_on(
         "epochs": progress.epoch,
         "steps": progress.step,
         "best": progress.best,
-        "final": progress.last,
+        "final": final,
+        "ended": progress.ended,
         "check": check and {"ok": check["ok"], "worst": check["worst"]},
         "seconds": time.perf_counter() - began,
         "message": None if error is None else str(error),
@@ -246,6 +263,21 @@ def _status(stopped: bool, error: PullbackError | None) -> str:
     return "diverged" if isinstance(error, DivergedError) else "done"
 
 
+def _first(prepared: Prepared) -> Learner:
+    """The learner before the first step: drawn, or that of another run."""
+    learner = begin(prepared.task, prepared.plan.seed, prepared.like)
+    start = prepared.experiment.train.start
+    if start is None:
+        return learner
+    arrays, _ = RunFolder.open(Path(start)).load_model()
+    held = tree.restore({"params": learner.params, "state": learner.state}, arrays)
+    return Learner(held["params"], held["state"], prepared.task.rule.init(held["params"]))
+
+
+# Under what name a checkpoint holds the best weights, beside those that training goes on with.
+_KEPT = "kept"
+
+
 class _Keeper:
     """Saves checkpoints of a run, and finds the newest.
 
@@ -255,19 +287,21 @@ class _Keeper:
     def __init__(self, folder: RunFolder, record: Record, timing: Record, keep: int):
         self._folder, self._record, self._timing, self._keep = folder, record, timing, keep
 
-    def save(self, learner: Learner, progress: Progress) -> None:
+    def save(self, learner: Learner, progress: Progress, kept: Kept | None) -> None:
         """Write a checkpoint; the records are on the disk before it speaks of them."""
         self._record.flush(sync=True)
         self._timing.flush(sync=True)
         sizes = {"metrics_bytes": self._record.size, "timing_bytes": self._timing.size}
         checkpoint.save(
             self._folder.checkpoints,
-            _host(tree.named(learner)),
+            _host(tree.named(learner) | tree.named({_KEPT: kept})),
             asdict(progress) | sizes,
             self._keep,
         )
 
-    def latest(self, template: Learner, accept_older: bool) -> tuple[Learner, Progress] | None:
+    def latest(
+        self, template: Learner, accept_older: bool
+    ) -> tuple[Learner, Progress, Kept | None] | None:
         """Load the newest checkpoint, if there is one, and cut the records back to it."""
         found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
         nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
@@ -276,8 +310,11 @@ class _Keeper:
         self._timing.truncate(stored.pop("timing_bytes"))
         if found is None:
             return None
+        best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(f"{_KEPT}/")}
+        like = {_KEPT: Kept(template.params, template.state)}
+        kept = tree.restore(like, best)[_KEPT] if best else None
         try:
-            return tree.restore(template, arrays), Progress(**stored)
+            return tree.restore(template, arrays), Progress(**stored), kept
         except TypeError as error:
             raise CheckpointError(
                 f"the checkpoint's progress is not understood: {error}",
@@ -302,6 +339,9 @@ def _write_beginning(prepared: Prepared, record: Record, learner: Learner) -> No
         standardize=prepared.experiment.data.standardize,
         **{name: len(part) for name, part in prepared.examples().items()},
     )
+    if prepared.experiment.augment and loaded.train.image is not None:
+        columns, seed = prepared.columns, prepared.experiment.seed
+        record.add("augmented", **examine.augmented_row(task, loaded.train, columns, seed))
     if prepared.experiment.check.enabled:
         record.add("check", **_check(prepared, learner).row())
     record.add("weights", epoch=0, step=0, **examine.weights_row(learner.params))
@@ -336,25 +376,29 @@ def _check(prepared: Prepared, learner: Learner) -> Report:
     """Check near the weights, not at them.
 
     Zero biases under an input of zeros put a ReLU exactly on its kink, where no difference can
-    tell.
+    tell. Whether units are stuck is asked of the weights themselves.
     """
     wanted, train = prepared.experiment.check, prepared.loaded.train
     few = train.take(np.unique(np.linspace(0, len(train) - 1, wanted.examples).astype(int)))
     x = few.x[:]
     weight = np.ones(len(few)) if few.weight is None or not few.weight.sum() else few.weight
-    y = few.targets(np.float64, prepared.outputs)
-    return check_gradients(
-        prepared.task.net,
-        prepared.task.loss,
-        prepared.task.penalty,
-        _nudged(learner.params, prepared.experiment.seed),
+    y = few.targets(np.float64, prepared.columns)
+    task, batch, seed = prepared.task, (x, y, weight), prepared.experiment.seed
+    report = check_gradients(
+        task.net,
+        task.loss,
+        task.penalty,
+        _nudged(learner.params, seed),
         learner.state,
-        (x, y, weight),
-        seed=prepared.experiment.seed,
+        batch,
+        seed=seed,
         entries=wanted.entries,
         directions=wanted.directions,
         threshold=wanted.threshold,
     )
+    run = Run(jax.random.key(seed), True)
+    at = Objective(task.net, task.loss, task.penalty, learner.state, batch, run)
+    return replace(report, notes=stuck_layers(at, learner.params))
 
 
 def _nudged(params, seed: int):
@@ -381,7 +425,7 @@ def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, An
     """
     model = load_model(path)
     with precision(model.experiment):
-        prepared = _prepare_again(RunFolder.open(path), model.experiment, data_dir)
+        prepared = prepare_again(RunFolder.open(path), model.experiment, data_dir)
         learner = Learner(model.params, model.state, ())
         return {
             name: Part(prepared.batches(part), prepared.task.classifies).evaluate(

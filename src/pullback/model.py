@@ -98,21 +98,28 @@ def load_model(path: Path) -> Model:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of each row: the class and the probabilities, or the numbers."""
+    """What a model says of each row: the class and its probabilities, or the numbers.
+
+    Attributes:
+        values: (n, k), a column for each class or number.
+        classes: the names of the classes; None means numbers.
+        probabilities: whether the values of classes are probabilities; otherwise they are scores.
+    """
 
     values: np.ndarray
     classes: tuple[str, ...] | None
+    probabilities: bool
 
     def __len__(self) -> int:
         return len(self.values)
 
     def labels(self) -> list[str]:
-        """The most probable class of each row."""
+        """The class of each row with the greatest value."""
         assert self.classes is not None
         return [self.classes[i] for i in self.values.argmax(axis=1)]
 
     def csv(self) -> str:
-        """As CSV: a column `prediction` and one for each probability, or one for each target."""
+        """As CSV: a column `prediction` and one for each class, or one for each target."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         rows = self.values.astype(str).tolist()
@@ -124,7 +131,8 @@ class Predictions:
             )
             writer.writerows(rows)
         else:
-            writer.writerow(["prediction", *(f"probability of {name}" for name in self.classes)])
+            value = "probability" if self.probabilities else "score"
+            writer.writerow(["prediction", *(f"{value} of {name}" for name in self.classes)])
             writer.writerows([label, *row] for label, row in zip(self.labels(), rows, strict=True))
         return text.getvalue()
 
@@ -135,7 +143,7 @@ class Predictions:
         return {
             "classes": list(self.classes),
             "predictions": self.labels(),
-            "probabilities": self.values.tolist(),
+            "probabilities" if self.probabilities else "scores": self.values.tolist(),
         }
 
 
@@ -153,4 +161,4 @@ def predict(path: Path, source: Path) -> Predictions:
         values = predictions(model.task, model.params, model.state, x)
     if model.preparation.classes is not None and values.shape[1] == 1:
         values = np.concatenate([1 - values, values], axis=1)
-    return Predictions(values, model.preparation.classes)
+    return Predictions(values, model.preparation.classes, model.task.loss.probabilities)

@@ -10,12 +10,16 @@ import jax
 import numpy as np
 
 from . import config, tree
+from .augment import Compose, Setting
+from .check import refuse_estimates
 from .config import Experiment
 from .data import Batches, Examples, Loaded, load
 from .errors import ConfigError, ShapeError
-from .maps import Net
+from .loss import ClassWeighted, Loss, balanced
+from .maps import BatchNorm, Net, Run
+from .optim import Rule, resolve
 from .penalty import Sum
-from .train import Plan, Task
+from .train import Plan, Selection, Task
 
 PARTS = ("train", "validation", "test")
 
@@ -37,7 +41,7 @@ class Prepared:
         """A part in mini-batches; what does not fit below the limit is streamed."""
         return Batches(
             part.x,
-            part.targets(self.dtype, self.outputs),
+            part.targets(self.dtype, self.columns),
             part.weight,
             min(self.experiment.train.batch_size, len(part)),
             self.experiment.seed,
@@ -52,9 +56,14 @@ class Prepared:
         return np.dtype(self.experiment.precision)
 
     @property
+    def columns(self) -> int:
+        """How many columns the targets have: numbers, or what the loss makes of the classes."""
+        return _columns(self.task.loss, self.loaded)
+
+    @property
     def outputs(self) -> int:
-        """How many outputs the data ask of the network."""
-        return output_width(self.experiment, self.loaded)
+        """How many outputs the loss asks of the network for these targets."""
+        return self.task.loss.width(self.columns)
 
     @property
     def like(self) -> jax.ShapeDtypeStruct:
@@ -62,11 +71,17 @@ class Prepared:
         return _one(self.experiment, self.loaded)
 
     @property
+    def selection(self) -> Selection:
+        """What judges the evaluations, and what depends on it."""
+        return self.experiment.chosen()
+
+    @property
     def plan(self) -> Plan:
         """How long to train, and when to look."""
         e = self.experiment
         return Plan(
             epochs=e.train.epochs,
+            steps=e.train.steps,
             seed=e.seed,
             evaluate_epochs=e.evaluate.epochs,
             evaluate_steps=e.evaluate.steps,
@@ -81,16 +96,9 @@ def _one(experiment: Experiment, loaded: Loaded) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
 
 
-def output_width(experiment: Experiment, loaded: Loaded) -> int:
-    """How many outputs the data ask of the network.
-
-    One for each class or number, and one for two classes under a sigmoid.
-    """
+def _columns(loss: Loss, loaded: Loaded) -> int:
     train = loaded.train
-    if train.classes is None:
-        return train.y.shape[1]
-    single = experiment.loss is not None and experiment.loss.name == "sigmoid-cross-entropy"
-    return 1 if single and len(train.classes) == 2 else len(train.classes)
+    return train.y.shape[1] if train.classes is None else loss.columns(len(train.classes))
 
 
 def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
@@ -105,29 +113,115 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
     if experiment.loss is None:
         name = "squared-error" if classes is None else "softmax-cross-entropy"
         experiment = experiment.model_copy(update={"loss": config.TABLES[name](name=name)})
-    assert experiment.loss is not None
-    if classes is None:
-        _refuse_numbers(experiment.loss.name, loaded.train.y)
-    width = output_width(experiment, loaded)
+    loss = _loss(experiment, loaded.train)
+    columns = _columns(loss, loaded)
+    width = loss.width(columns)
     net = experiment.network.build(width)
     x = _one(experiment, loaded)
-    output = net.shapes(x)[net.nodes[-1].name].shape
+    shapes = net.shapes(x)
+    output = shapes[net.nodes[-1].name].shape
     if output != (1, width):
         raise ShapeError(
-            f"the network gives {output[1:]} for each example, the data want ({width},)",
+            f"the network gives {output[1:]} for each example, data and loss want ({width},)",
             where="the section [network]",
             next="change the width of the last affine layer",
         )
+    if experiment.train.batch_size == 1:
+        _refuse_constant_norms(net, shapes)
     _refuse_what_cannot_fit(net, x)
+    _refuse_what_cannot_train(net, x)
+    if experiment.check.enabled:
+        refuse_estimates(net)
     penalty = Sum(tuple(each.build() for each in experiment.penalty))
+    penalty.check(jax.eval_shape(net.init, jax.random.key(0), x)[0])
     task = Task(
         net,
-        experiment.loss.build(),
-        experiment.rule.build(),
+        loss,
+        _rule(experiment, len(loaded.train)),
         penalty,
+        _augmentation(experiment, loaded.train, loss, columns),
         classifies=classes is not None,
     )
     return Prepared(experiment, loaded, task)
+
+
+def _loss(experiment: Experiment, train: Examples) -> Loss:
+    """The loss, refused where it would mean nothing on the targets, with the classes' weights.
+
+    Raises:
+        ConfigError: the targets do not suit the loss or the weights.
+    """
+    assert experiment.loss is not None
+    loss, wanted = experiment.loss.build(), experiment.class_weight
+    try:
+        loss.check(None if train.classes is not None else train.y)
+    except ConfigError as error:
+        raise error.at(f"loss = '{experiment.loss.name}'") from None
+    if wanted is None:
+        return loss
+    where = "the key 'class_weight'"
+    if train.classes is None:
+        raise ConfigError(
+            "weights of classes want classes, the targets are numbers",
+            where=where,
+            next="remove it, or set data.task = 'classification'",
+        )
+    if wanted != "balanced" and len(wanted) != len(train.classes):
+        raise ConfigError(
+            f"there are {len(train.classes)} classes, {', '.join(train.classes)}, "
+            f"and {len(wanted)} weights",
+            where=where,
+            next="give one for each class, in this order",
+        )
+    try:
+        if wanted == "balanced":
+            wanted = balanced(train.y, len(train.classes), train.weight)
+        return ClassWeighted(loss, wanted)
+    except ConfigError as error:
+        raise error.at(where) from None
+
+
+def _rule(experiment: Experiment, examples: int) -> Rule:
+    """The rule, its times in steps: those of an epoch, and of the whole run."""
+    train = experiment.train
+    steps_per_epoch = -(-examples // min(train.batch_size, examples))
+    steps = train.epochs * steps_per_epoch
+    return resolve(
+        experiment.rule.build(), steps_per_epoch, min(steps, train.steps) if train.steps else steps
+    )
+
+
+def _augmentation(experiment: Experiment, train: Examples, loss: Loss, columns: int) -> Compose:
+    """What is done to the batches of training.
+
+    Raises:
+        ConfigError: it does not suit the data or the loss.
+    """
+    steps = tuple(each.build() for each in experiment.augment)
+    picture = _picture(train)
+    compose = Compose(steps, picture)
+    if steps:
+        setting = Setting(
+            picture,
+            experiment.data.source,
+            experiment.data.standardize,
+            loss,
+            train.targets(np.float64, columns).mean(axis=0, keepdims=True),
+            min(experiment.train.batch_size, len(train)),
+        )
+        try:
+            compose.check(setting)
+        except ConfigError as error:
+            raise error.at("the key 'augment'") from None
+    return compose
+
+
+def _picture(examples: Examples) -> tuple[int, int, int] | None:
+    """Height, width and channels of an example, if it is a picture."""
+    if examples.x.ndim == 4:
+        _, height, width, channels = examples.x.shape
+        return height, width, channels
+    return None if examples.image is None else (examples.image[0], examples.image[1], 1)
 
 
 def _refuse_what_cannot_fit(net: Net, x) -> None:
@@ -144,17 +238,29 @@ def _refuse_what_cannot_fit(net: Net, x) -> None:
         )
 
 
-def _refuse_numbers(loss: str, targets: np.ndarray) -> None:
-    """Refuse a cross-entropy on targets that are neither classes nor probabilities.
+def _refuse_constant_norms(net: Net, shapes) -> None:
+    """Refuse steps of one example where a batch-norm would see a single entry of each feature.
 
-    It would be minimised, and mean nothing.
+    Its output would be the same in every step, and nothing before it would learn.
     """
-    probabilities = targets.min() >= 0 and targets.max() <= 1
-    if loss == "softmax-cross-entropy":
-        probabilities = probabilities and np.allclose(targets.sum(axis=1), 1)
-    if loss != "squared-error" and not probabilities:
-        raise ConfigError(
-            f"{loss} wants classes or probabilities, the targets are other numbers",
-            where="the key 'loss'",
-            next="set loss = 'squared-error', or data.task = 'classification'",
-        )
+    for node in net.nodes:
+        if isinstance(node.map, BatchNorm) and np.prod(shapes[node.reads].shape[:-1]) == 1:
+            raise ConfigError(
+                "a batch-norm wants steps of at least 2 examples, got batch_size = 1",
+                where=f"node '{node.name}'",
+                next="raise train.batch_size, or use layer-norm",
+            )
+
+
+def _refuse_what_cannot_train(net: Net, x) -> None:
+    """Trace a pass forward and back, so that a map without a derivative says so before training."""
+
+    def gradient(key, x):
+        params, state = net.init(key, x)
+        y, saved, _ = net.forward(params, state, x, Run(key, True))
+        return net.reverse(params, saved, y)
+
+    try:
+        jax.eval_shape(gradient, jax.random.key(0), x)
+    except ConfigError as error:
+        raise error.at("the section [network]") from None

@@ -31,8 +31,8 @@ _PACKAGES = ("numpy", "jax", "jaxlib")
 
 _FOLDERS = re.compile(r"checkpoints|figures|(?:\.old-)?model|\.tmp-[0-9a-f]{12}")
 _FILES = re.compile(
-    r"""config\.toml | meta\.json | metrics\.jsonl | timing\.jsonl | report\.html | result\.json
-    | run\.lock
+    r"""config\.toml | meta\.json | metrics\.jsonl | timing\.jsonl | report\.html | diagnosis\.html
+    | result\.json | run\.lock
     | figures/[^/]+\.(?:svg|png)
     | (?:\.old-)?model/(?:model\.safetensors|model\.json|manifest\.json)
     | checkpoints/(?:\.old-)?step-\d{9,}/(?:tensors\.safetensors|progress\.json|manifest\.json)

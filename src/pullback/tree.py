@@ -29,8 +29,8 @@ def add(a: Tree, b: Tree) -> Tree:
 
 
 def scale(factor, a: Tree) -> Tree:
-    """Multiply every leaf by one number, keeping its dtype."""
-    return jax.tree.map(lambda x: (factor * x).astype(x.dtype), a)
+    """Multiply every leaf by one number, in the leaf's dtype."""
+    return jax.tree.map(lambda x: jnp.asarray(factor, x.dtype) * x, a)
 
 
 def zeros_like(a: Tree) -> Tree:
@@ -76,7 +76,7 @@ def count(a: Tree) -> int:
 
 def nbytes(a: Tree) -> int:
     """How many bytes the leaves take (arrays or their shapes and dtypes)."""
-    return sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(a))
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(a))
 
 
 def name_of(path) -> str:

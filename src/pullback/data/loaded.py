@@ -93,6 +93,9 @@ def load(
     def part(examples: Examples) -> Examples:
         return _prepared(examples, preparation, dtype, spec.stream_above_mb * _MEGABYTE)
 
+    if spec.join_validation:
+        # What was fitted stays as it was: weights from before the joining go on being right.
+        train = whole.take(np.concatenate([rows.train, _there(rows.validation)]))
     test = given_test if rows.test is None else whole.take(rows.test)
     return Loaded(
         train=part(train),
@@ -102,6 +105,16 @@ def load(
         name=whole.name,
         checksum=whole.checksum,
     )
+
+
+def _there(validation: np.ndarray | None) -> np.ndarray:
+    if validation is None:
+        raise ConfigError(
+            "there is no validation part to be joined to the training part",
+            where="the key 'data.join_validation'",
+            next="give a split with three parts, or set it to false",
+        )
+    return validation
 
 
 def _read(

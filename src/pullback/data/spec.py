@@ -25,7 +25,7 @@ _OF_SUFFIX = {
     ".npy": _OF_NPY,
 }
 _OF_SOURCE = {"circles": _OF_PLANE, "moons": _OF_PLANE, "xor": _OF_PLANE}
-_OF_ALL = {"source", "classes", "split", "standardize", "seed"}
+_OF_ALL = {"source", "classes", "split", "join_validation", "standardize", "seed"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class DataSpec:
         noise: the deviation of the noise added to them.
         split: "auto", or fractions that add up to 1: three (training, validation, test), or two
             (training, validation) where the source has its own test part; see `split`.
+        join_validation: whether the validation part is trained on as well; it is still evaluated.
         standardize: whether features are brought to mean 0 and deviation 1, fitted on training.
         stream_above_mb: .npy inputs larger than this stay on disk.
         seed: the seed of drawn points and of the split.
@@ -73,6 +74,7 @@ class DataSpec:
     n: int | None = None
     noise: float | None = None
     split: Fractions = "auto"
+    join_validation: bool = False
     standardize: bool = False
     stream_above_mb: float = 2048
     seed: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 
 import jax.numpy as jnp
 
@@ -102,15 +103,22 @@ class Towers(Net):
     """The network that `towers` builds."""
 
 
-def _one_shape(map: Map, x) -> None:
+def _several(map: Map, x) -> None:
     if not isinstance(x, tuple) or len(x) < 2:
         raise ShapeError(f"{map} wants at least two wires, got one")
-    shapes = [tuple(each.shape) for each in x]
-    if len(set(shapes)) > 1:
-        text = " and ".join(str(shape) for shape in shapes)
+
+
+def _one_shape(map: Map, x) -> None:
+    _several(map, x)
+    if len({tuple(each.shape) for each in x}) > 1:
         raise ShapeError(
-            f"{map} wants inputs of one shape, got {text}", next="make the branches equally wide"
+            f"{map} wants inputs of one shape, got {_shapes(x)}",
+            next="make the branches equally wide",
         )
+
+
+def _shapes(x) -> str:
+    return " and ".join(str(tuple(each.shape)) for each in x)
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,40 @@ class Subtract(Map):
 
     def reverse(self, params, saved, dy):
         return {}, (dy, -dy)
+
+
+@dataclass(frozen=True)
+class Concatenate(Map):
+    """Set wires side by side along the last axis.
+
+    Forward:  y = [x_1, x_2, …]
+    Reverse:  dx_i = the piece of dy where x_i went
+    Shapes:   x a tuple of arrays (..., d_i), equal but for the last axis; y (..., Σ d_i)
+    Source:   Huang et al. 2017, arXiv:1608.06993, eq. 2
+
+    Raises:
+        ShapeError: the inputs differ in another axis than the last, or there is but one.
+
+    >>> x = (jnp.ones((1, 2)), jnp.zeros((1, 1)))
+    >>> Concatenate().forward({}, {}, x, None)[0].tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+
+    def init(self, key, x):
+        _several(self, x)
+        if len({tuple(each.shape[:-1]) for each in x}) > 1 or any(len(e.shape) < 2 for e in x):
+            raise ShapeError(
+                f"Concatenate wants inputs that differ in the last axis only, got {_shapes(x)}"
+            )
+        return {}, {}
+
+    def forward(self, params, state, x, run):
+        # No entry is kept of them, only how wide they are.
+        return jnp.concatenate(x, axis=-1), tuple(each[:0] for each in x), state
+
+    def reverse(self, params, saved, dy):
+        ends = list(accumulate(each.shape[-1] for each in saved))
+        return {}, tuple(jnp.split(dy, ends[:-1], axis=-1))
 
 
 @dataclass(frozen=True)

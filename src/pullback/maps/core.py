@@ -38,6 +38,11 @@ class Map:
     printable. Parameters and state are trees that go in and come out; nothing is kept.
     """
 
+    @property
+    def estimated(self) -> bool:
+        """Whether `reverse` is declared an estimate, not the derivative of `forward`."""
+        return False
+
     def init(self, key, x) -> tuple[Tree, Tree]:
         """Return the first parameters and state for inputs like `x`, an array or its shape.
 
@@ -142,6 +147,11 @@ class Net(Map):
                 where="the network",
                 next="read it, or leave its node out",
             )
+
+    @property
+    def estimated(self):
+        """Whether that of any node is."""
+        return any(node.map.estimated for node in self.nodes)
 
     def init(self, key, x):
         """Return parameters and state, dicts by owner; each owner draws from a key of its name."""

@@ -113,6 +113,11 @@ class History:
         return "accuracy"
 
     @cached_property
+    def predicts(self) -> str:
+        """What is predicted of a class: its probability, unless the run says that it is a score."""
+        return (self.last("network") or {}).get("predicts", "probability")
+
+    @cached_property
     def best(self) -> dict[str, Any] | None:
         """The evaluation with the lowest finite validation loss, the first of equals, or None."""
         seen = [row for row in self.evaluations if math.isfinite(value(row, "validation", "loss"))]
@@ -120,8 +125,12 @@ class History:
 
     @cached_property
     def final(self) -> dict[str, Any] | None:
-        """The last evaluation."""
-        return self.last("evaluation")
+        """The evaluation of the weights that training ended with; the last one if it has not."""
+        end = self.last("end")
+        if end is None:
+            return self.last("evaluation")
+        found = [row for row in self.evaluations if row["step"] == end["step"]]
+        return found[-1] if found else None
 
     @cached_property
     def seconds(self) -> float:

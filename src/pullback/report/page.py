@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 from ..errors import ConfigError
 from ..files import write_bytes, write_text, writing
 from . import figures, words
+from .comparison import differences, flat
 from .figures import Absent, Figure
 from .history import History, distinct_names, value
+from .seeds import Group, grouped
 from .verdict import (
     Card,
     Notice,
@@ -31,7 +34,7 @@ _POLICY = (
 )
 
 _SECTIONS: tuple[tuple[str, str, tuple[Callable[[History], Figure | Absent], ...]], ...] = (
-    ("network", "Network", (figures.network,)),
+    ("network", "Network", (figures.network, figures.augmented)),
     (
         "learning",
         "Learning",
@@ -98,7 +101,7 @@ class Summary:
             notices(history),
             cards(history),
             history.settings,
-            list(_flat(history.meta)),
+            list(flat(history.meta)),
         )
 
 
@@ -143,7 +146,7 @@ def _one(history: History) -> str:
         for figure in section.figures:
             write_bytes(folder / f"{figure.id}.{figure.format}", figure.image)
     run = Summary.of(history, "run", history.name)
-    return _render("run.html", title=history.name, run=run, sections=sections)
+    return render("run.html", title=history.name, run=run, sections=sections)
 
 
 def _several(histories: Sequence[History]) -> str:
@@ -151,11 +154,12 @@ def _several(histories: Sequence[History]) -> str:
     overlays = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
     # Where no part was held out, the held-out loss is the training loss: one figure, not two.
     drawn = {figure.id: figure for figure in (draw(histories) for draw in overlays)}
-    return _render(
+    return render(
         "comparison.html",
         title=f"{words.plural(len(histories), 'run')} compared",
         rows=[_row(name, history) for name, history in zip(names, histories, strict=True)],
-        differences=_differences(histories),
+        groups=[_group_row(group) for group in grouped(histories) if len(group.runs) > 1],
+        differences=differences(histories),
         names=names,
         section=Section.of("curves", "Curves", list(drawn.values())),
         runs=[
@@ -186,27 +190,22 @@ def _row(name: str, history: History) -> dict[str, str]:
     }
 
 
-def _differences(histories: Sequence[History]) -> list[tuple[str, list[str]]]:
-    """List the settings in which the runs differ, with the value of each run."""
-    settings = [dict(_flat(history.config)) for history in histories]
-    keys = list(dict.fromkeys(key for setting in settings for key in setting))
-    rows = [(key, [setting.get(key, "–") for setting in settings]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+def _group_row(group: Group) -> dict[str, str]:
+    """Say runs that differ only in the seed in one line of the table of groups."""
+    first = group.runs[0]
+    part = held_out(first)
+    row = {"runs": group.name, "part": part or "–"}
+    if part is None:
+        return row
+    for key in ("loss", first.metric):
+        found = group.final(part, key)
+        row[key] = f"{words.number(found.mean)} ± {words.number(found.deviation)}"
+        row[f"{key}, 95 % interval"] = f"{words.number(found.low)} to {words.number(found.high)}"
+    return row
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested tables as (dotted name, text)."""
-    for key, leaf in tree.items():
-        if isinstance(leaf, dict):
-            yield from _flat(leaf, f"{prefix}{key}.")
-        else:
-            yield (
-                f"{prefix}{key}",
-                " ".join(map(str, leaf)) if isinstance(leaf, list) else str(leaf),
-            )
-
-
-def _render(template: str, **page: Any) -> str:
+def render(template: str, **page: Any) -> str:
+    """Fill a template; every page of this package is made here, with one policy."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -216,5 +215,12 @@ def _render(template: str, **page: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["ordinal"] = words.ordinal
+    environment.filters |= {"ordinal": words.ordinal, "code": _code}
     return environment.get_template(template).render(policy=_POLICY, **page)
+
+
+def _code(text: str) -> Any:
+    """A text as markup, with what stands in backquotes set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", str(escape(text))))

@@ -39,7 +39,7 @@ class Notice:
 
 def verdict(history: History) -> list[str]:
     """Say in a few sentences what was trained and what came of it."""
-    said = [_trained(history), _result(history), _best(history)]
+    said = [_trained(history), _result(history), _ended(history), _best(history)]
     check = history.last("check")
     if check is None:
         said.append("Its derivatives were not checked.")
@@ -92,6 +92,8 @@ def _best(history: History) -> str:
     best = history.best
     if best is None:
         return ""
+    if (history.last("end") or {}).get("keep") == "best":
+        return ""
     low, end = best["validation"]["loss"], value(history.final, "validation", "loss")
     if end == low:
         return f"The validation loss was lowest at the end: {words.number(low)}."
@@ -99,6 +101,24 @@ def _best(history: History) -> str:
         f"The validation loss was lowest, {words.number(low)}, after epoch {epoch_of(best)}; "
         f"at the end it is {words.number(end)}."
     )
+
+
+_REASONS = {
+    "epochs": "Training went on to its last epoch",
+    "steps": "Training took all its steps",
+    "patience": "Training stopped early, as its evaluations grew no better",
+    "target": "Training stopped as soon as it was good enough",
+    "diverged": "Training diverged",
+}
+
+
+def _ended(history: History) -> str:
+    """Why training ended, and with which weights, where that is not as planned or not the last."""
+    end = history.last("end")
+    if end is None or (end["reason"] in ("epochs", "diverged") and end["keep"] == "last"):
+        return ""
+    which = "last" if end["keep"] == "last" else "best"
+    return f"{_REASONS[end['reason']]}; its weights are the {which} ones, of epoch {epoch_of(end)}."
 
 
 def _right(check: dict[str, Any]) -> str:
@@ -121,7 +141,13 @@ def notices(history: History) -> list[Notice]:
     check = history.last("check")
     if check and not check["ok"]:
         found.append(_wrong(check))
+    if check and check.get("notes"):  # older runs have none
+        found.append(Notice("Units that stay equal", _sentences(check["notes"])))
     return found
+
+
+def _sentences(notes: list[str]) -> str:
+    return " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
 
 
 def _unfinished(history: History) -> Notice:

@@ -8,9 +8,12 @@ from .fit import never as never
 from .fit import silent as silent
 from .measure import Part as Part
 from .measure import predictions as predictions
+from .selection import Kept as Kept
+from .selection import Selection as Selection
 from .step import Batch as Batch
 from .step import Learner as Learner
 from .step import Pass as Pass
 from .step import Task as Task
 from .step import begin as begin
+from .step import begin_from as begin_from
 from .step import step as step

@@ -8,7 +8,7 @@ import numpy as np
 from .. import tree
 from ..errors import DivergedError
 from ..maps import Run
-from .step import Batch, Learner, Task, step
+from .step import Batch, Learner, Task, augmented, step
 from .stretch import Stretch, advance, copied
 
 
@@ -83,14 +83,15 @@ def find_fault(task: Task, learner: Learner, batch: Batch, key, count: int) -> t
     @jax.jit
     def look(learner, batch):
         run = Run(jax.random.fold_in(key, count), True)
-        wires, _, _ = task.net.trace(learner.params, learner.state, batch.x, run)
+        x = augmented(task, batch, run).x
+        wires, _, _ = task.net.trace(learner.params, learner.state, x, run)
         after, seen = step(task, learner, batch, run)
-        return wires, seen, after
+        return x, wires, seen, after
 
-    wires, seen, after = jax.device_get(look(learner, batch))
+    x, wires, seen, after = jax.device_get(look(learner, batch))
     loss = float(seen.outputs.sum())
     names = [node.name for node in task.net.nodes]
-    suspects = {"the input": batch.x} | {f"the output of '{name}'": wires[name] for name in names}
+    suspects = {"the input": x} | {f"the output of '{name}'": wires[name] for name in names}
     suspects |= {"the loss": seen.outputs}
     suspects |= {f"the cotangent of '{name}'": seen.wires[name] for name in reversed(names)}
     suspects |= {

@@ -12,12 +12,14 @@ import jax
 import numpy as np
 
 from ..data import Batches, Chunk
-from ..errors import ConfigError
+from ..errors import ConfigError, DivergedError
+from ..optim import watches
 from ..record import Record
 from ..tree import shortest
 from .fault import diverged, refuse_infinite
 from .measure import Part
-from .step import Batch, Learner, Task, begin, stream
+from .selection import Kept, Selection
+from .step import Batch, Learner, Task, begin, judged, stream
 from .stretch import Stretch, advance, copied, watched
 
 
@@ -27,6 +29,7 @@ class Plan:
 
     Attributes:
         epochs: passes over the training part.
+        steps: end after so many steps, if that comes before the epochs are over; 0 for no such end.
         seed: of the first weights, the order of the data, and masks, each a stream of its own.
         evaluate_epochs, evaluate_steps: evaluate every part each so many epochs, and each so many
             steps.
@@ -36,6 +39,7 @@ class Plan:
     """
 
     epochs: int = 20
+    steps: int = 0
     seed: int = 0
     evaluate_epochs: int = 1
     evaluate_steps: int = 0
@@ -57,14 +61,18 @@ class Progress:
     Attributes:
         epoch: epochs completed.
         step: steps taken since the start of training.
-        best: the evaluation with the lowest validation loss so far: its epoch, step and loss.
+        best: the best evaluation so far, as the selection judges: its row, and its value.
         last: the newest evaluation.
+        waited: evaluations since the best.
+        ended: why training ended before its epochs were over: "patience", "target" or "steps".
     """
 
     epoch: int = 0
     step: int = 0
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
+    waited: int = 0
+    ended: str | None = None
 
 
 class Tick(NamedTuple):
@@ -88,14 +96,20 @@ def silent(tick: Tick) -> None:
     """Listen to nothing."""
 
 
-def keep_nothing(learner: Learner, progress: Progress) -> None:
+def save_nothing(learner: Learner, progress: Progress, kept: Kept | None) -> None:
     """Save no checkpoint."""
+
+
+def ignore(learner: Learner, progress: Progress) -> None:
+    """Do nothing at the end of an epoch."""
 
 
 def never() -> bool:
     """Do not stop before the end."""
     return False
 
+
+LAST = Selection()
 
 # Seconds of steps between two looks at the clock, the keyboard and the progress bar.
 PIECE = 0.25
@@ -107,24 +121,31 @@ def fit(
     plan: Plan,
     *,
     parts: Mapping[str, Batches] | None = None,
+    selection: Selection = LAST,
     learner: Learner | None = None,
     progress: Progress | None = None,
+    kept: Kept | None = None,
     record: Record | None = None,
     timing: Record | None = None,
-    save: Callable[[Learner, Progress], None] = keep_nothing,
-    at_epoch: Callable[[Learner, Progress], None] = keep_nothing,
+    save: Callable[[Learner, Progress, Kept | None], None] = save_nothing,
+    at_epoch: Callable[[Learner, Progress], None] = ignore,
     listen: Callable[[Tick], None] = silent,
     interrupted: Callable[[], bool] = never,
 ) -> tuple[Learner, Progress]:
     """Train, and return the learner and how far it came.
 
+    If the selection keeps the best weights, the learner that is returned has them, whatever ended
+    the training; the progress still tells of all of it.
+
     Args:
         task: what is trained and how.
         batches: the training part in mini-batches.
         plan: how long, and when to look.
-        parts: what is evaluated, by name; of these "validation" decides which epoch was best.
+        parts: what is evaluated, by name.
+        selection: by what the best evaluation is known, and what depends on it.
         learner: where to go on from; drawn anew if not given.
         progress: how far that learner had come.
+        kept: the best weights that it had met.
         record: takes rows of steps, evaluations and layers; they hold no time of day and no
             seconds.
         timing: takes the seconds of each epoch.
@@ -134,8 +155,9 @@ def fit(
         interrupted: asked after each stretch; if true, a checkpoint is saved and training returns.
 
     Raises:
-        DivergedError: a value was not finite; its `last` holds the last finite learner and the
-            progress.
+        DivergedError: a value was not finite; its `last` holds the last finite learner (or, where
+            the selection keeps it, the best one) and the progress.
+        ConfigError: the selection is by something that is not evaluated.
         ShapeError: the network, the loss and the data do not fit together.
     """
     trainer = _Trainer(
@@ -143,6 +165,8 @@ def fit(
         batches,
         plan,
         {name: Part(part, task.classifies) for name, part in (parts or {}).items()},
+        selection,
+        kept,
         Record() if record is None else record,
         Record() if timing is None else timing,
         save,
@@ -150,16 +174,37 @@ def fit(
         listen,
         interrupted,
     )
-    return trainer.run(learner, progress or Progress())
+    if selection.judges or watches(task.rule):
+        selection.refuse(list(parts or {}), ["loss", "accuracy" if task.classifies else "r2"])
+    try:
+        last, end = trainer.run(learner, progress or Progress())
+    except DivergedError as fault:
+        last, end = fault.last
+        fault.last = trainer.chosen(last), end
+        raise
+    return trainer.chosen(last), end
 
 
 class _Trainer:
     """The host's side of `fit`: where to cut, what to write down, when to save."""
 
     def __init__(
-        self, task, batches, plan, parts, record, timing, save, at_epoch, listen, interrupted
+        self,
+        task,
+        batches,
+        plan,
+        parts,
+        selection,
+        kept,
+        record,
+        timing,
+        save,
+        at_epoch,
+        listen,
+        interrupted,
     ):
         self.task, self.batches, self.plan, self.parts = task, batches, plan, parts
+        self.selection, self.kept = selection, kept
         self.record, self.timing, self.save, self.at_epoch = record, timing, save, at_epoch
         self.listen, self.interrupted = listen, interrupted
         self.key = stream(plan.seed, "masks")
@@ -170,20 +215,30 @@ class _Trainer:
         plan, progress = self.plan, dataclasses.replace(progress)
         if learner is None:
             learner = begin(self.task, plan.seed, self.batches.like())
-        if progress.step == 0 and (plan.evaluate_epochs or plan.evaluate_steps):
-            self._evaluate(learner, progress)
-        while progress.epoch < plan.epochs:
+        if progress.step == 0 and self._evaluates:
+            learner = self._evaluate(learner, progress)
+        while progress.epoch < plan.epochs and progress.ended is None:
             self.began, self.before = time.perf_counter(), progress.step
             for chunk in self.batches.epoch(progress.epoch):
                 learner, going = self._chunk(learner, progress, chunk)
                 if not going:
-                    self.save(learner, progress)
+                    self.save(learner, progress, self.kept)
                     return learner, progress
-            self._end_epoch(learner, progress)
+            learner = self._end_epoch(learner, progress)
             if progress.epoch < plan.epochs and self.interrupted():
-                self.save(learner, progress)
+                self.save(learner, progress, self.kept)
                 break
         return learner, progress
+
+    def chosen(self, learner):
+        """The learner that training ends with."""
+        if not self.selection.keeps_best or self.kept is None:
+            return judged(self.task, learner)
+        return learner._replace(params=self.kept.params, state=self.kept.state)
+
+    @property
+    def _evaluates(self):
+        return bool(self.plan.evaluate_epochs or self.plan.evaluate_steps)
 
     def _end_epoch(self, learner, progress):
         plan = self.plan
@@ -196,15 +251,20 @@ class _Trainer:
             examples_per_second=steps * self.batches.batch_size / seconds,
         )
         if self._due_at_end(progress, plan.evaluate_epochs, plan.evaluate_steps):
-            self._evaluate(learner, progress)
+            learner = self._evaluate(learner, progress)
+        if progress.step == plan.steps and progress.ended is None:
+            progress.ended = "steps"
         self.at_epoch(learner, progress)
         self._announce(progress)
-        if self._due_at_end(progress, plan.checkpoint_epochs, plan.checkpoint_steps):
-            self.save(learner, progress)
+        ended = progress.ended is not None
+        if ended or self._due_at_end(progress, plan.checkpoint_epochs, plan.checkpoint_steps):
+            self.save(learner, progress, self.kept)
+        return learner
 
     def _due_at_end(self, progress, epochs, steps):
         """Whether a cadence falls on the end of an epoch; one in epochs counts the last, too."""
-        last = bool(epochs) and progress.epoch == self.plan.epochs
+        at_end = progress.epoch == self.plan.epochs or progress.step == self.plan.steps
+        last = bool(epochs) and at_end
         return last or self._due(progress.epoch, epochs) or self._due(progress.step, steps)
 
     def _chunk(self, learner, progress, chunk: Chunk):
@@ -213,7 +273,8 @@ class _Trainer:
         # Its arrays are left to the compiled call to send: for small data that is the quicker way.
         stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(first))
         data = self._on_device(chunk)
-        end = chunk.steps
+        limit = self.plan.steps
+        end = min(chunk.steps, limit - first) if limit else chunk.steps
         watched_epoch = self._due(progress.epoch + 1, self.plan.watch_epochs)
         watch = chunk.full - 1 if chunk.last and watched_epoch else end
         while (at := progress.step - first) < end:
@@ -237,10 +298,16 @@ class _Trainer:
             self._write(progress, losses, layers)
             self._tick(progress, losses, stop - at, time.perf_counter() - began)
             at_end = progress.step % self.batches.steps_per_epoch == 0
-            if not at_end and self._due(progress.step, self.plan.evaluate_steps):
-                self._evaluate(learner, progress)
+            last = progress.step == limit
+            due = self._due(progress.step, self.plan.evaluate_steps) or (last and self._evaluates)
+            if not at_end and due:
+                learner = self._evaluate(learner, progress)
+            if not at_end and last:
+                progress.ended = progress.ended or "steps"
             if not at_end and self._due(progress.step, self.plan.checkpoint_steps):
-                self.save(learner, progress)
+                self.save(learner, progress, self.kept)
+            if progress.ended is not None and not at_end:
+                return learner, False
             if self.interrupted() and not at_end:
                 return learner, False
         return learner, True
@@ -289,13 +356,32 @@ class _Trainer:
             self.record.add("layers", epoch=progress.epoch + 1, step=total, layers=rows)
 
     def _evaluate(self, learner, progress):
-        rows = {name: part.evaluate(self.task, learner) for name, part in self.parts.items()}
+        """Measure every part; the learner comes back, since its rule may have learnt of it."""
+        seen = judged(self.task, learner)
+        rows = {name: part.evaluate(self.task, seen) for name, part in self.parts.items()}
         epoch = progress.step / self.batches.steps_per_epoch
-        penalty = float(self.task.penalty.value(learner.params))
+        penalty = float(self.task.penalty.value(seen.params))
         progress.last = {"epoch": epoch, "step": progress.step, "penalty": penalty, **rows}
         self.record.add("evaluation", **progress.last)
         refuse_infinite(rows, self.task, learner, progress)
-        if "validation" in rows:
-            loss = rows["validation"]["loss"]
-            if progress.best is None or loss < progress.best["validation_loss"]:
-                progress.best = {"epoch": epoch, "step": progress.step, "validation_loss": loss}
+        value = self.selection.value(progress.last)
+        if value is None:
+            return learner
+        self._select(value, seen, progress)
+        if not watches(self.task.rule):
+            return learner
+        state = self.task.rule.observed(learner.rule_state, self.selection.cost(value))
+        return learner._replace(rule_state=state)
+
+    def _select(self, value, learner, progress):
+        """Judge the newest evaluation: keep its weights, go on waiting, or end the training."""
+        if progress.best is None or self.selection.better(value, progress.best["value"]):
+            progress.best, progress.waited = progress.last | {"value": value}, 0
+            if self.selection.keeps_best:
+                self.kept = copied(Kept(learner.params, learner.state))
+        else:
+            progress.waited += 1
+        if self.selection.reached(value):
+            progress.ended = "target"
+        elif 0 < self.selection.patience <= progress.waited:
+            progress.ended = "patience"

@@ -20,9 +20,10 @@ from .step import Batch, Learner, Task
 BLOCK = 2000
 
 
-@partial(jax.jit, static_argnames="task")
-def measure(task: Task, params: Tree, state: Tree, data: Batch):
-    """Sum over examples, by weight: each output's loss and squared error, right classes, weight.
+def sums(task: Task, params: Tree, state: Tree, data: Batch):
+    """Sum over examples, by weight: each target's loss and squared error, right classes, weight.
+
+    The loss has weights of its own, which may depend on the class; their sum comes last.
 
     Blocks of equal size slide over the rows; the last one overlaps the one before it, where its
     weights are 0.
@@ -37,17 +38,22 @@ def measure(task: Task, params: Tree, state: Tree, data: Batch):
         z, _, _ = task.net.forward(params, state, x, Run())
         found = task.loss.link(z)
         right = _classes(found) == _classes(y)
-        sums = (
-            weight @ task.loss.terms(z, y),
+        counted = task.loss.weigh(y, weight)
+        here = (
+            counted @ task.loss.terms(z, y),
             weight @ (found - y) ** 2,
             weight @ right.astype(weight.dtype),
             weight.sum(),
+            counted.sum(),
         )
-        return tree.add(total, sums), None
+        return tree.add(total, here), None
 
     k, zero = data.y.shape[1], jnp.zeros((), data.x.dtype)
-    start = (jnp.zeros(k, data.x.dtype), jnp.zeros(k, data.x.dtype), zero, zero)
+    start = (jnp.zeros(k, data.x.dtype), jnp.zeros(k, data.x.dtype), zero, zero, zero)
     return jax.lax.scan(block, start, jnp.arange(-(-n // size)))[0]
+
+
+measure = jax.jit(sums, static_argnames="task")
 
 
 def predictions(task: Task, params: Tree, state: Tree, x: np.ndarray) -> np.ndarray:
@@ -96,14 +102,19 @@ class Part:
         """The loss, its parts by output, and accuracy or R²: means over the examples by weight."""
         total = None
         for data in self.chunks():
-            sums = jax.tree.map(
+            here = jax.tree.map(
                 lambda a: np.asarray(a, np.float64),
                 measure(task, learner.params, learner.state, data),
             )
-            total = sums if total is None else tree.add(total, sums)
+            total = here if total is None else tree.add(total, here)
         assert total is not None
-        losses, squares, right, weight = total
-        row = {"loss": float(losses.sum() / weight), "outputs": (losses / weight).tolist()}
+        return self.row(total)
+
+    def row(self, total) -> dict[str, Any]:
+        """What the `sums` over all its rows say."""
+        losses, squares, right, weight, counted = total
+        losses = losses / counted if counted > 0 else losses  # else there is nothing to lose
+        row = {"loss": float(losses.sum()), "outputs": losses.tolist()}
         if self._classifies:
             return row | {"accuracy": float(right / weight)}
         return row | {"r2": _r2(squares / weight, self._variance)}

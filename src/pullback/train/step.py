@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import jax
 
 from .. import tree
+from ..augment import Augmentation, Compose
+from ..errors import ConfigError
 from ..loss import Loss
 from ..maps import Net, Run, key_for
-from ..optim import Rule
+from ..optim import Averaging, Rule, has_rate, rate_of, require_step
 from ..penalty import Penalty, Sum
 from ..tree import Tree
 
 NO_PENALTY = Sum()
+NO_AUGMENTATION = Compose()
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,33 @@ class Task:
         loss: how wrong the output is.
         rule: how gradients become updates; one of `pullback.optim`, or of Optax.
         penalty: what the weights cost by themselves.
+        augment: how a batch is changed before a step sees it; evaluation sees the data as they are.
         classifies: whether the targets are classes, so that accuracy is measured; otherwise it is
             R².
+
+    Raises:
+        ConfigError: the rule takes no steps; a proximal step needs the learning rate, and the rule
+            does not tell it.
     """
 
     net: Net
     loss: Loss
     rule: Rule
     penalty: Penalty = NO_PENALTY
+    augment: Augmentation = NO_AUGMENTATION
     classifies: bool = True
+
+    def __post_init__(self):
+        require_step(self, self.rule)
+        if self.penalty.wants_rate and not has_rate(self.rule):
+            raise ConfigError(
+                f"a proximal step is as long as the learning rate, which {self.rule} does not tell",
+                next="take a rule that does, or let the penalty act through its derivative",
+            )
+
+    def rate(self, rule_state) -> Any:
+        """The learning rate of the next update where a proximal step asks for it, else None."""
+        return rate_of(self.rule, rule_state) if self.penalty.wants_rate else None
 
 
 class Batch(NamedTuple):
@@ -54,7 +75,10 @@ class Learner(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What one step saw. Whatever nobody reads of it, the compiler leaves out."""
+    """What one step saw. Whatever nobody reads of it, the compiler leaves out.
+
+    The updates are the rule's, before what a penalty does to the parameters after them.
+    """
 
     outputs: Any
     y: Any
@@ -65,7 +89,12 @@ class Pass(NamedTuple):
 
 def begin(task: Task, seed: int, x) -> Learner:
     """Draw the first weights, from the stream named "init" of the seed."""
-    params, state = task.net.init(stream(seed, "init"), x)
+    return begin_from(task, jax.random.key(seed), x)
+
+
+def begin_from(task: Task, key, x) -> Learner:
+    """Draw the first weights, from the stream named "init" of the key of a seed."""
+    params, state = task.net.init(key_for(key, "init"), x)
     return Learner(params, state, task.rule.init(params))
 
 
@@ -74,13 +103,28 @@ def stream(seed: int, name: str):
     return key_for(jax.random.key(seed), name)
 
 
+def judged(task: Task, learner: Learner) -> Learner:
+    """The learner as it is evaluated and saved: with the rule's average of the weights, if any."""
+    if not isinstance(task.rule, Averaging):
+        return learner
+    return learner._replace(params=task.rule.averaged(learner.rule_state, learner.params))
+
+
+def augmented(task: Task, batch: Batch, run: Run) -> Batch:
+    """A batch as a step sees it, in the stream named "augment" of the step's key."""
+    return Batch(*task.augment(key_for(run.key, "augment"), *batch))
+
+
 def step(task: Task, learner: Learner, batch: Batch, run: Run) -> tuple[Learner, Pass]:
     """One step of training: the whole flow."""
     params, state, rule_state = learner
+    batch = augmented(task, batch, run)
     y, saved, state = task.net.forward(params, state, batch.x, run)
     _, at_loss = task.loss.forward(y, batch.y, batch.weight)
     grads, wires = task.net.sweep(params, saved, task.loss.reverse(at_loss))
     grads = tree.add(grads, task.penalty.reverse(params))
+    rate = task.rate(rule_state)
     updates, rule_state = task.rule.update(grads, rule_state, params)
     seen = Pass(task.loss.outputs(y, batch.y, batch.weight), y, wires, grads, updates)
-    return Learner(tree.add(params, updates), state, rule_state), seen
+    params = task.penalty.after_step(tree.add(params, updates), rate)
+    return Learner(params, state, rule_state), seen

@@ -1,5 +1,10 @@
-"""The figures of a report: one function each, from a `History` to a `Figure` or an `Absent`."""
+"""The figures of a run's report: one function each, from a `History` to a `Figure` or an `Absent`.
 
+Figures of other things (`curve`, `rate`, `paths`, …) are taken from their own files: some of them
+need JAX, which the report of a run must not load.
+"""
+
+from .augmented import augmented as augmented
 from .boundary import boundary as boundary
 from .check import check_blocks as check_blocks
 from .check import check_scatter as check_scatter

@@ -32,7 +32,7 @@ def boundary(history: History) -> Figure | Absent:
         axes = canvas.subplots()
         axes.grid(visible=False)
         if k == 2:
-            label = f"probability of {words.short(names[1], 14)}"
+            label = f"{history.predicts} of {words.short(names[1], 14)}"
             ink.colour_bar(canvas, _probabilities(axes, row), label)
         else:
             _regions(axes, row)
@@ -44,7 +44,7 @@ def boundary(history: History) -> Figure | Absent:
     shown = words.plural(len(points), "example")
     field = "the predicted class"
     if k == 2:
-        field = f"the predicted probability of {words.short(names[1])}, with a line at ½"
+        field = f"the predicted {history.predicts} of {words.short(names[1])}, with a line at ½"
     return Figure(
         id="boundary",
         title=title,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import words
-from ..history import History, distinct_names, value
+from ..history import History
+from ..seeds import grouped
 from . import ink
 from .curves import HEIGHT, METRICS, WIDTH, axis_start, label_values, say
 from .figure import Absent, Figure, table
@@ -46,41 +47,55 @@ def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Abse
     name = "loss" if key == "loss" else METRICS[key]
     title = f"{part.capitalize()} {name}"
     id = f"{part}-{'loss' if key == 'loss' else 'metric'}"
+    curves = {group.name: group.points(part, key) for group in grouped(histories)}
     curves = {
-        run: [(row["epoch"], value(row, part, key)) for row in history.evaluations]
-        for run, history in zip(distinct_names(histories), histories, strict=True)
-    }
-    curves = {
-        run: points for run, points in curves.items() if any(math.isfinite(y) for _, y in points)
+        run: points
+        for run, points in curves.items()
+        if any(math.isfinite(y.mean) for _, y in points)
     }
     if not curves:
         return Absent(id, title, "no run recorded it")
-    each = [[y for _, y in points] for points in curves.values()]
+    each = [[y.mean for _, y in points] for points in curves.values()]
     start = None if key == "loss" else axis_start(each)
+    banded = any(y.count > 1 for points in curves.values() for _, y in points)
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for n, (run, points) in enumerate(curves.items()):
             x, y = zip(*points, strict=True)
-            ink.curve(axes, x, y, **ink.nth(n), label=words.short(run))
+            ink.curve(axes, x, [each.mean for each in y], **ink.nth(n), label=words.short(run))
+            if y[0].count > 1:
+                low, high = [each.low for each in y], [each.high for each in y]
+                axes.fill_between(x, low, high, color=ink.nth(n)["color"], alpha=0.2, linewidth=0)
         label_values(axes, key, [y for curve in each for y in curve], start)
         axes.set_xlabel("epoch")
         ink.whole_ticks(axes.xaxis)
         ink.legend(canvas, axes, columns=3)
 
-    said = ", ".join(f"{words.short(run)} {say(key, y[-1][1])}" for run, y in curves.items())
+    said = ", ".join(f"{words.short(run)} {say(key, y[-1][1].mean)}" for run, y in curves.items())
     return Figure(
         id=id,
         title=title,
-        caption=f"{title} of {words.plural(len(curves), 'run')} by epoch."
+        caption=f"{title} of {words.plural(len(histories), 'run')} by epoch."
+        + (
+            " Runs that differ only in the seed are one curve, their mean; the band is where the "
+            "mean lies with 95 % certainty."
+            if banded
+            else ""
+        )
         + (" The first values lie below the axis." if start is not None else ""),
         alt=f"{title} by epoch. Last values: {said}.",
         image=ink.svg(paint, WIDTH, HEIGHT),
         format="svg",
         table=table(
-            ["run", "epoch", name],
+            ["run", "epoch", name, *(["low", "high"] if banded else [])],
             [
-                [run, words.cell(x, 7), say(key, y)]
+                [
+                    run,
+                    words.cell(x, 7),
+                    say(key, y.mean),
+                    *([say(key, y.low), say(key, y.high)] if banded else []),
+                ]
                 for run, points in curves.items()
                 for x, y in points
             ],

@@ -75,11 +75,27 @@ _STYLE: dict[str, Any] = {
 }
 
 
+# Neither a date nor a version: the same bytes each time.
+_NAMELESS: dict[str, dict[str, Any]] = {
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "png": {"Software": None},
+}
+
+
 def svg(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
     """Draw a figure of the given size in inches and return it as SVG.
 
     Artists that `paint` marks as rasterised become small pictures inside; all else stays sharp.
     """
+    return _slim(_saved(paint, width, height, "svg").decode()).encode()
+
+
+def png(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
+    """Draw a figure of the given size in inches and return it as PNG."""
+    return _saved(paint, width, height, "png")
+
+
+def _saved(paint: Callable[[Canvas], None], width: float, height: float, format: str) -> bytes:
     import matplotlib.style
     from matplotlib.figure import Figure as Canvas
 
@@ -89,9 +105,8 @@ def svg(paint: Callable[[Canvas], None], width: float, height: float) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas = Canvas(figsize=(width, height), layout="constrained")
         paint(canvas)
-        nameless = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        canvas.savefig(target, format="svg", metadata=nameless)
-    return _slim(target.getvalue().decode()).encode()
+        canvas.savefig(target, format=format, metadata=_NAMELESS[format])
+    return target.getvalue()
 
 
 def _slim(text: str) -> str:

@@ -22,7 +22,7 @@ _MOST_BARS = 20
 
 
 def most_wrong(history: History) -> Figure | Absent:
-    """Show the examples whose true class got the least probability, the worst first."""
+    """Show the examples whose true class got the least probability or score, the worst first."""
     row = history.judged("wrong")
     if row is None or not row["examples"]:
         none = history.last("confusion") is not None
@@ -46,13 +46,14 @@ def _sheet(history: History, part: str, examples: list[dict[str, Any]], size: li
         sheet[i, j] = np.reshape(example["pixels"], (height, width))
         # CSS counts from 0 % for the first picture to 100 % for the last one.
         x, y = 100 * j / max(columns - 1, 1), 100 * i / max(lines - 1, 1)
-        note = f"p {words.percent(example['probability'])}"
+        note = f"{history.predicts[0]} {_given(history, example)}"
         tiles.append(Tile(round(x, 3), round(y, 3), _pair(history, example), note))
     return Figure(
         id=_ID,
         title=_TITLE,
         caption=f"{words.plural(len(examples), 'example')} of the {part} part, the worst first: "
-        "true class → predicted class, and the probability p that the true class got.",
+        f"true class → predicted class, and the {history.predicts} {history.predicts[0]} that the "
+        "true class got.",
         alt=f"{words.plural(len(examples), 'picture')}; the worst is {tiles[0].caption}.",
         image=grey_png(sheet.swapaxes(1, 2).reshape(lines * height, columns * width)),
         format="png",
@@ -88,6 +89,12 @@ def _bars(history: History, part: str, examples: list[dict[str, Any]]) -> Figure
     )
 
 
+def _given(history: History, example: dict[str, Any]) -> str:
+    """Say the probability, or the score, that the true class got."""
+    given = example["probability"]
+    return words.percent(given) if history.predicts == "probability" else words.number(given)
+
+
 def _pair(history: History, example: dict[str, Any]) -> str:
     true, predicted = (
         words.short(history.target(example[key]), 14) for key in ("true", "predicted")
@@ -100,13 +107,13 @@ def _table(history: History, examples: list[dict[str, Any]]) -> Table:
     known = len(examples[0]["features"] or [])  # of many features only the first are recorded
     names = (history.last("data") or {}).get("features") or [f"x{n + 1}" for n in range(known)]
     return table(
-        ["example", "true", "predicted", "probability of true", "loss", *names[:known]],
+        ["example", "true", "predicted", f"{history.predicts} of true", "loss", *names[:known]],
         [
             [
                 example["index"],
                 history.target(example["true"]),
                 history.target(example["predicted"]),
-                words.percent(example["probability"]),
+                _given(history, example),
                 words.cell(example["loss"]),
                 *(words.cell(feature) for feature in example["features"] or []),
             ]

@@ -1,0 +1,32 @@
+"""Activations: maps that act on each entry, or on each row."""
+
+from .base import Elementwise as Elementwise
+from .bounded import Arctan as Arctan
+from .bounded import HardTanh as HardTanh
+from .bounded import InverseSquareRootUnit as InverseSquareRootUnit
+from .bounded import Sigmoid as Sigmoid
+from .bounded import SoftClipping as SoftClipping
+from .bounded import Softsign as Softsign
+from .bounded import SquareNonlinearity as SquareNonlinearity
+from .bounded import Tanh as Tanh
+from .identity import BentIdentity as BentIdentity
+from .identity import Identity as Identity
+from .rectifier import LeakyRelu as LeakyRelu
+from .rectifier import Prelu as Prelu
+from .rectifier import RandomizedLeakyRelu as RandomizedLeakyRelu
+from .rectifier import Relu as Relu
+from .rows import LogSoftmax as LogSoftmax
+from .rows import Maxout as Maxout
+from .rows import Softmax as Softmax
+from .smooth_rectifier import Elu as Elu
+from .smooth_rectifier import Gelu as Gelu
+from .smooth_rectifier import InverseSquareRootLinearUnit as InverseSquareRootLinearUnit
+from .smooth_rectifier import Selu as Selu
+from .smooth_rectifier import Silu as Silu
+from .smooth_rectifier import Softplus as Softplus
+from .soft_exponential import SoftExponential as SoftExponential
+from .step import BinaryStep as BinaryStep
+from .waves import Gaussian as Gaussian
+from .waves import Sinc as Sinc
+from .waves import Sinusoid as Sinusoid
+from .waves import SquaredExponential as SquaredExponential
