@@ -33,8 +33,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
+from cosmic_ray.mutating import mutate_code  # pyright: ignore[reportMissingImports]
+from cosmic_ray.plugins import get_operator, operator_names  # pyright: ignore[reportMissingImports]
 from jax.flatten_util import ravel_pytree
 
 from pullback import loss, maps, penalty

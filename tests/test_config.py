@@ -188,3 +188,12 @@ def test_a_missing_or_broken_file_is_refused(tmp_path):
 def test_the_schema_is_json_and_knows_every_section():
     schema = json.loads(json.dumps(config.schema()))
     assert set(schema["properties"]) == set(config.Experiment.model_fields)
+
+
+def test_a_key_may_have_the_name_of_its_table():
+    table = {"rule": {"name": "momentum", "learning_rate": 0.1, "speed": 1}}
+    with pytest.raises(ConfigError, match=r"unknown key 'rule\.speed'"):
+        config.parse(table, "a test")
+    table["rule"] = {"name": "momentum", "learning_rate": 0.1, "momentum": "much"}
+    with pytest.raises(ConfigError, match=r"^rule\.momentum: should be a valid number"):
+        config.parse(table, "a test")

@@ -657,12 +657,15 @@ def _reason(fault: Any) -> str:
 
 def _place(loc: tuple[int | str, ...], table: Any) -> tuple[str, type[BaseModel]]:
     """Write a place as in ``network.layers[0].width``, and find the model in force there."""
-    place, model = "", Experiment
+    place, model, entered = "", Experiment, False
     for i, part in enumerate(loc):
         is_key = isinstance(table, dict) and part in table
-        if isinstance(part, str) and part in TABLES and not is_key:
-            model = TABLES[part]
+        # The name of a table comes once, where it is entered; after it the same word is a key.
+        is_name = not entered and isinstance(table, dict) and table.get("name") == part
+        if isinstance(part, str) and part in TABLES and (is_name or not is_key):
+            model, entered = TABLES[part], True
             continue
+        entered = False
         if isinstance(part, str) and re.match(
             r"(int|float|number|schedule|range|choices)$|(tuple|literal)\[", part
         ):
