@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
+collect_ignore = ["mutation.py"]  # a command, which wants the extra `mutation`
+
 # Broadcasting and promotion are written out in this package; anything implicit is an error here.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -71,14 +71,7 @@ FAMILIES = {
     "penalty": ("test_penalty.py",),
 }
 # As in pyproject.toml, without what has to come before the first import.
-OPTIONS = (
-    "-xq",
-    "-p",
-    "no:cacheprovider",
-    "--assert=plain",
-    "-o",
-    "addopts=--import-mode=importlib",
-)
+OPTIONS = "-xq -p no:cacheprovider --assert=plain -o addopts=--import-mode=importlib".split()
 
 # Why a survivor is no fault of the tests: (function, line as it is, line as it was mutated).
 REASONS: dict[tuple[str, str, str], str] = {}

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import typing
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file
 
 from pullback import __version__, config, maps, report
 from pullback.cli import data, main
+from pullback.config import Section, Table
 from pullback.loss import SoftmaxCrossEntropy
 
 HEAVY = {"jax", "matplotlib", "numpy", "pydantic", "rich", "sklearn", "pullback.config"}
@@ -155,7 +157,7 @@ def test_settings_override_the_file(tmp_path, no_report):
     resolved = tomllib.loads((tmp_path / "run/config.toml").read_text())
     assert resolved["seed"] == 3
     assert resolved["train"] == {"epochs": 1, "steps": 0, "batch_size": 8}
-    assert resolved["loss"] == {"name": "softmax-cross-entropy"}
+    assert resolved["loss"] == {"name": "softmax-cross-entropy", "smoothing": 0.0}
 
 
 def test_evaluate_finds_what_training_found(run):
@@ -276,14 +278,18 @@ def test_init_writes_a_file_that_trains_and_is_not_overwritten(tmp_path, no_repo
 
 def test_the_commented_file_tells_of_every_key_and_every_name():
     text = files("pullback").joinpath("experiment.toml").read_text("utf-8")
-    sections = re.split(r"^\[(\w+)\]", text, flags=re.MULTILINE)
+    sections = re.split(r"^(?:# )?\[(\w+)\]", text, flags=re.MULTILINE)
     told = {"": sections[0]} | dict(zip(sections[1::2], sections[2::2], strict=True))
     assert set(told) <= {"", *config.Experiment.model_fields}
     for name, field in config.Experiment.model_fields.items():
-        keys = getattr(field.annotation, "model_fields", {}) if name in told else [name]
+        kinds = (field.annotation, *typing.get_args(field.annotation))
+        models = [kind for kind in kinds if isinstance(kind, type)]
+        sections = [m for m in models if issubclass(m, Section) and not issubclass(m, Table)]
+        keys = [key for s in sections for key in s.model_fields] if name in told else [name]
         for key in keys:
             section = told[name if name in told else ""]
-            assert re.search(rf"^(# )?{key} = ", section, re.MULTILINE), (name, key)
+            shown = rf"^(# )?({key} = |\[{name}\.{key}\])"
+            assert re.search(shown, section, re.MULTILINE), (name, key)
     registries = (config.INITIALIZERS, config.LAYERS, config.JOINS, config.LOSSES)
     registries += (config.AUGMENTATIONS, config.SCHEDULES)
     for registry in (*registries, config.PENALTIES, config.RULES, {"skip": 0, "towers": 0}):

@@ -61,7 +61,7 @@ def test_nothing_is_compiled_after_the_first_epoch(compiled):
 
     fit(task(11), source, PLAN, parts=parts, at_epoch=at_epoch)
     # One program for every stretch of steps, however it is cut, and one for each size of a part.
-    for program, count in (("advance", 1), ("watched", 1), ("measure", 2)):
+    for program, count in (("advance", 1), ("watched", 1), ("sums", 2)):
         assert found[1].count(f"Compiling jit({program})") == count
     assert found == {1: found[1], 2: [], 3: [], 4: []}
 

@@ -266,7 +266,7 @@ def test_the_state_of_a_rule_goes_through_the_disk(tmp_path, rule, steps):
     x, labels = draw.normal(size=(50, 3)).astype(np.float32), draw.integers(0, 2, 50)
     batches = Batches(x, np.eye(2, dtype=np.float32)[labels], None, 8, 0, limit_bytes=float("inf"))
     task = Task(chain(Affine(4), Relu(), Affine(2)), SoftmaxCrossEntropy(), rule)
-    plan, parts, whole, record = Plan(epochs=4), {"train": batches}, Record(), Record()
+    plan, parts, whole, record = Plan(epochs=4), {"validation": batches}, Record(), Record()
     unbroken, _ = fit(task, batches, plan, parts=parts, record=whole)
 
     moments = Moments(tmp_path, record, steps)

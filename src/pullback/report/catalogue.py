@@ -82,6 +82,8 @@ def write_catalogue(out: Path) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     chapters = [chapter for chapter in _chapters() if chapter.entries]
     count = sum(len(chapter.entries) for chapter in chapters)
     page = render("catalogue.html", title="Catalogue", chapters=chapters, slips=SLIPS, count=count)
