@@ -91,7 +91,7 @@ PENALTIES = [
     penalty.Orthogonality(0.3),
     penalty.Tie("affine1/weight", "affine3/weight", 0.3),
     penalty.Tie("affine1/weight", "affine2/weight", 0.3, transposed=True),
-    penalty.MaxNorm(1.0),
+    penalty.MaxNorm(0.8),
     penalty.Proximal(penalty.L1(0.3)),
     penalty.Sum((penalty.L2(0.1), penalty.L1(0.2, on=("bias",)), penalty.MaxNorm(2.0))),
 ]
