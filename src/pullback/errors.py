@@ -95,6 +95,12 @@ class OutputError(PullbackError, OSError):
     exit_code = 7
 
 
+class PeerError(PullbackError, RuntimeError):
+    """A worker of a network was silent beyond its deadline, or ended while others needed it."""
+
+    exit_code = 8
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or list them all.
 
