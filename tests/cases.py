@@ -8,5 +8,6 @@ from pullback.catalogue.cases import PENALTIES as PENALTIES
 from pullback.catalogue.map_cases import MAPS as MAPS
 from pullback.catalogue.map_cases import SHARED as SHARED
 from pullback.catalogue.map_cases import MapCase as MapCase
+from pullback.catalogue.rule_cases import METHODS as METHODS
 from pullback.catalogue.rule_cases import RULES as RULES
 from pullback.catalogue.rule_cases import SCHEDULES as SCHEDULES

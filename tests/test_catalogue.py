@@ -218,7 +218,7 @@ def test_the_whole_catalogue_is_right():
     assert outcome.ok, str(outcome)
 
 
-OPTIM = list(config.RULES.values())
+OPTIM = [*config.RULES.values(), *config.METHODS.values()]
 KINDS = {
     "maps": list(dict.fromkeys(type(case.map) for case in MAPS)),
     "losses": list(dict.fromkeys(type(case.loss) for case in LOSSES)),
@@ -303,7 +303,8 @@ def test_the_page_shows_every_class_by_both_its_names_and_every_slip(page):
     text = page.read_text()
     for kind in [kind for kinds in KINDS.values() for kind in kinds]:
         assert f">{kind.__name__}" in text
-    for registry in (config.LAYERS, config.LOSSES, config.PENALTIES, config.RULES):
+    rules = (config.RULES, config.METHODS)
+    for registry in (config.LAYERS, config.LOSSES, config.PENALTIES, *rules):
         for name, kind in registry.items():
             assert f'{kind.__name__} <code class="name">{name}</code>' in text
     for slip in SLIPS:

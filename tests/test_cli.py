@@ -291,8 +291,8 @@ def test_the_commented_file_tells_of_every_key_and_every_name():
             shown = rf"^(# )?({key} = |\[{name}\.{key}\])"
             assert re.search(shown, section, re.MULTILINE), (name, key)
     registries = (config.INITIALIZERS, config.LAYERS, config.JOINS, config.LOSSES)
-    registries += (config.AUGMENTATIONS, config.SCHEDULES)
-    for registry in (*registries, config.PENALTIES, config.RULES, {"skip": 0, "towers": 0}):
+    registries += (config.AUGMENTATIONS, config.SCHEDULES, config.PENALTIES)
+    for registry in (*registries, config.RULES, config.METHODS, {"skip": 0, "towers": 0}):
         for name in registry:
             assert f'"{name}"' in text, name
 

@@ -10,14 +10,10 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 
-import jax
 import killed_run
-import numpy as np
-import optax
 import pytest
 from command import (
     assert_same_run,
@@ -30,14 +26,8 @@ from command import (
     settings,
 )
 
-from pullback import checkpoint, experiment, report, tree
-from pullback.data import Batches
-from pullback.loss import SoftmaxCrossEntropy
-from pullback.maps import Affine, Relu, chain
-from pullback.optim import AMSGrad, Chain, ClipByNorm, Cosine, IterateAverage, Plateau, Warmup
-from pullback.record import Record
+from pullback import checkpoint, experiment, report
 from pullback.runs import RunFolder
-from pullback.train import Plan, Progress, Task, begin, fit
 
 SCRIPT = Path(killed_run.__file__)
 
@@ -228,71 +218,3 @@ def test_a_run_that_is_being_written_is_left_alone(tmp_path, monkeypatch):
         for words in (("resume",), ("train", *settings(), "--force", "--out")):
             said = refused(*words, tmp_path / "run", code=7)
             assert "is being written by another process" in said
-
-
-class Moments:
-    """Stop after so many steps; save to the disk what a checkpoint must hold."""
-
-    def __init__(self, folder: Path, record: Record, steps: int):
-        self.folder, self.record, self.steps, self.reached = folder, record, steps, 0
-
-    def listen(self, tick):
-        self.reached = tick.progress.step
-
-    def interrupted(self):
-        return self.reached >= self.steps
-
-    def save(self, learner, progress, kept):
-        arrays = {name: np.asarray(leaf) for name, leaf in tree.named(learner).items()}
-        size = {"metrics_bytes": self.record.size}
-        checkpoint.save(self.folder, arrays, asdict(progress) | size)
-
-
-@pytest.mark.parametrize("steps", [1, 7, 12, 20])
-@pytest.mark.parametrize(
-    "rule",
-    [
-        optax.adam(0.01),
-        optax.sgd(0.1, momentum=0.9),
-        IterateAverage(
-            Plateau(Chain((ClipByNorm(1.0), AMSGrad(Warmup(5, Cosine(0.01, length=20))))))
-        ),
-    ],
-    ids=["adam", "momentum", "ours"],
-)
-@jax.numpy_dtype_promotion("standard")  # Optax promotes implicitly
-def test_the_state_of_a_rule_goes_through_the_disk(tmp_path, rule, steps):
-    draw = np.random.default_rng(0)
-    x, labels = draw.normal(size=(50, 3)).astype(np.float32), draw.integers(0, 2, 50)
-    batches = Batches(x, np.eye(2, dtype=np.float32)[labels], None, 8, 0, limit_bytes=float("inf"))
-    task = Task(chain(Affine(4), Relu(), Affine(2)), SoftmaxCrossEntropy(), rule)
-    plan, parts, whole, record = Plan(epochs=4), {"validation": batches}, Record(), Record()
-    unbroken, _ = fit(task, batches, plan, parts=parts, record=whole)
-
-    moments = Moments(tmp_path, record, steps)
-    fit(
-        task,
-        batches,
-        plan,
-        parts=parts,
-        record=record,
-        save=moments.save,
-        listen=moments.listen,
-        interrupted=moments.interrupted,
-    )
-    loaded = checkpoint.load_latest(tmp_path)
-    assert loaded is not None
-    arrays, stored = loaded
-    record.truncate(stored.pop("metrics_bytes"))
-    progress = Progress(**stored)
-    assert steps <= progress.step < 28
-    learner = tree.restore(begin(task, plan.seed, batches.like()), arrays)
-    assert len(jax.tree.leaves(learner.rule_state)) >= 4
-    resumed, end = fit(
-        task, batches, plan, parts=parts, learner=learner, progress=progress, record=record
-    )
-    assert (end.epoch, end.step) == (4, 28)
-    one, other = tree.named(unbroken), tree.named(resumed)
-    assert one.keys() == other.keys()
-    assert [n for n in one if np.asarray(one[n]).tobytes() != np.asarray(other[n]).tobytes()] == []
-    assert list(record.rows()) == list(whole.rows())

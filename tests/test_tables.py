@@ -21,7 +21,7 @@ def public(module, base):
 
 ABSTRACT = {maps.Map, maps.Elementwise, loss.Loss, penalty.Penalty, initializer.Initializer}
 ABSTRACT |= {penalty.Proximable}
-ABSTRACT |= {optim.Rule, optim.Schedule}
+ABSTRACT |= {optim.Rule, optim.Method, optim.Schedule}
 REGISTRIES = [
     config.INITIALIZERS,
     config.LAYERS,
@@ -30,6 +30,7 @@ REGISTRIES = [
     config.PENALTIES,
     config.AUGMENTATIONS,
     config.RULES,
+    config.METHODS,
     config.SCHEDULES,
 ]
 
@@ -42,9 +43,10 @@ REGISTRIES = [
         (public(penalty, penalty.Penalty), cases.PENALTIES),
         (public(initializer, initializer.Initializer), cases.INITIALIZERS),
         (public(optim, optim.Rule), cases.RULES),
+        (public(optim, optim.Method), cases.METHODS),
         (public(optim, optim.Schedule), cases.SCHEDULES),
     ],
-    ids=["maps", "losses", "penalties", "initializers", "rules", "schedules"],
+    ids=["maps", "losses", "penalties", "initializers", "rules", "methods", "schedules"],
 )
 def test_every_public_class_has_a_case(kinds, table):
     assert kinds - ABSTRACT == {type(case) for case in table}

@@ -289,6 +289,8 @@ def test_the_page_says_what_could_not_be_drawn(tmp_path):
         "trials": [row],
         "best": None,
         "measure": "validation loss",
+        "folds": 0,
+        "seeds": 1,
         "lowest": True,
         "keys": ["a"],
         "scales": {"a": "log"},

@@ -449,12 +449,14 @@ def _trials_done(rows: list[dict[str, Any]], wanted: int) -> None:
 
 
 def _tuned(found: dict[str, Any]) -> str:
+    from .report.tuning import over
+
     rows, best = found["trials"], found["best"]
     given_up = sum(row["state"] != "complete" for row in rows)
     lines = [f"{len(rows)} of {found['wanted']} trials, {given_up} of them given up"]
     if best is not None:
-        spread = "" if best["deviation"] is None else f" ± {best['deviation']:.2g} over the seeds"
-        lines += [f"best: {best['value']:.6g}{spread}, trial {best['trial']}"]
+        spread = "" if best["deviation"] is None else f" ± {best['deviation']:.2g}"
+        lines += [f"best: {best['value']:.6g}{spread}{over(found)}, trial {best['trial']}"]
         lines += [f"  {key} = {value}" for key, value in best["settings"].items()]
         lines += [f"Train it: pullback train {found['file']}"]
     return "\n".join(lines)

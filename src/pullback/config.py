@@ -32,6 +32,7 @@ _SPELLED = {
     "AdaGrad": "adagrad",
     "AdaMax": "adamax",
     "AdamW": "adamw",
+    "LBFGS": "lbfgs",
     "LeCun": "lecun",
     "NAdam": "nadam",
 }
@@ -68,6 +69,7 @@ LOSSES = _public(loss, loss.Loss, (loss.ClassWeighted,))
 PENALTIES = _public(penalty, penalty.Penalty, (penalty.Sum, penalty.Proximable, penalty.Proximal))
 AUGMENTATIONS = _public(augment, augment.Augmentation, (augment.Compose,))
 RULES = _public(optim, optim.Rule)
+METHODS = _public(optim, optim.Method)
 SCHEDULES = _public(optim, optim.Schedule)
 
 
@@ -193,6 +195,7 @@ if TYPE_CHECKING:
     Normalization: TypeAlias = Table
     Penalty: TypeAlias = Table
     Rule: TypeAlias = Table
+    AnyRule: TypeAlias = Table
 else:
     Augmentation = _one_of(_registered(AUGMENTATIONS))
     Initializer = _one_of(_registered(INITIALIZERS))
@@ -200,7 +203,10 @@ else:
     Loss = _one_of(_registered(LOSSES))
     Penalty = _one_of(_registered(PENALTIES))
     LearningRate = _number_or(_one_of(_registered(SCHEDULES)), "schedule")
-    Rule = _one_of(_registered(RULES), usual="sgd")
+    _rules = _registered(RULES)
+    Rule = _one_of(_rules, usual="sgd")
+    # A method is no part of another rule.
+    AnyRule = _one_of([*_rules, *_registered(METHODS)], usual="sgd")
     for name in (*SCHEDULES, *RULES):
         TABLES[name].model_rebuild()
 
@@ -255,7 +261,7 @@ def name_of(value: Any) -> str:
     >>> name_of(maps.LeakyRelu(0.2))
     'leaky-relu'
     """
-    objectives = (LOSSES, PENALTIES, AUGMENTATIONS, RULES, SCHEDULES)
+    objectives = (LOSSES, PENALTIES, AUGMENTATIONS, RULES, METHODS, SCHEDULES)
     for registry in (INITIALIZERS, LAYERS, JOINS, *objectives):
         for name, kind in registry.items():
             if type(value) is kind:
@@ -341,13 +347,18 @@ class Train(Section):
     """How long to train, and from where.
 
     epochs: passes over the training part. steps: end after so many, if that comes first; 0: do not.
-    batch_size: examples a step. start: the run whose model training starts from.
+    batch_size: examples a step; "all" for the whole training part. start: the run whose model
+        training starts from.
     """
 
     epochs: int = Field(default=30, ge=1)
     steps: int = Field(default=0, ge=0)
     start: str | None = None
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = 32
+
+    def batch(self, examples: int) -> int:
+        """How many of so many examples make a step."""
+        return examples if self.batch_size == "all" else min(self.batch_size, examples)
 
 
 class Evaluate(Section):
@@ -440,6 +451,9 @@ class Tune(Section):
     method: "grid", "random", or "tpe", which learns from the trials before. trials: how many.
     seed: of the search. seeds: train each trial from so many seeds, from that of the experiment on,
         and judge it by the mean.
+    folds: cross-validate: train each trial, from each seed, once for each of so many folds of the
+        training and validation part together, and judge it by the mean over all; 0: by the
+        validation part alone.
     together: how many are asked for at once; those of one shape are trained as one program.
     pruning: give up a trial that is worse than the "median", by successive "halving", or "none".
     """
@@ -449,8 +463,16 @@ class Tune(Section):
     trials: int = Field(default=32, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     seeds: int = Field(default=1, ge=1)
+    folds: int = Field(default=0, ge=0)
     together: int = Field(default=8, ge=1)
     pruning: Literal["none", "median", "halving"] = "none"
+
+    @pydantic.field_validator("folds")
+    @classmethod
+    def _several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("must be 0, for none, or at least 2, got 1")
+        return folds
 
 
 def _section(name: str, kind: type, without: str = "") -> type[Section]:
@@ -483,7 +505,7 @@ class Experiment(Section):
     network: Network = Field(default_factory=Network)
     loss: Loss | None = None
     class_weight: Literal["balanced"] | tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    rule: Rule = _usual("sgd", learning_rate=0.1)
+    rule: AnyRule = _usual("sgd", learning_rate=0.1)
     penalty: tuple[Penalty, ...] = ()
     augment: tuple[Augmentation, ...] = ()
     train: Train = Field(default_factory=Train)

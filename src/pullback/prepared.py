@@ -17,9 +17,9 @@ from .data import Batches, Examples, Loaded, load
 from .errors import ConfigError, ShapeError
 from .loss import ClassWeighted, Loss, balanced
 from .maps import BatchNorm, Net, Run
-from .optim import Rule, resolve
+from .optim import Method, Rule, resolve
 from .penalty import Sum
-from .train import Plan, Selection, Task
+from .train import Plan, Selection, Task, require_whole
 
 PARTS = ("train", "validation", "test")
 
@@ -43,7 +43,7 @@ class Prepared:
             part.x,
             part.targets(self.dtype, self.columns),
             part.weight,
-            min(self.experiment.train.batch_size, len(part)),
+            self.experiment.train.batch(len(part)),
             self.experiment.seed,
             limit_bytes=self.experiment.data.stream_above_mb * 10**6
             if part.streamed
@@ -101,14 +101,17 @@ def _columns(loss: Loss, loaded: Loaded) -> int:
     return train.y.shape[1] if train.classes is None else loss.columns(len(train.classes))
 
 
-def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
-    """Load the data, and build the network to fit them.
+def prepare(
+    experiment: Experiment, data_dir: Path | None = None, loaded: Loaded | None = None
+) -> Prepared:
+    """Load the data, unless they are loaded already, and build the network to fit them.
 
     Raises:
         DataError: the data are missing or broken.
         ShapeError, ConfigError: network, loss and data do not fit together.
     """
-    loaded = load(experiment.data_spec(), data_dir, np.dtype(experiment.precision))
+    if loaded is None:
+        loaded = load(experiment.data_spec(), data_dir, np.dtype(experiment.precision))
     classes = loaded.train.classes
     if experiment.loss is None:
         name = "squared-error" if classes is None else "softmax-cross-entropy"
@@ -126,10 +129,13 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
             where="the section [network]",
             next="change the width of the last affine layer",
         )
-    if experiment.train.batch_size == 1:
+    if experiment.train.batch(len(loaded.train)) == 1:
         _refuse_constant_norms(net, shapes)
-    _refuse_what_cannot_fit(net, x)
+    rule = _rule(experiment, len(loaded.train))
+    _refuse_what_cannot_fit(net, rule, x)
     _refuse_what_cannot_train(net, x)
+    if isinstance(rule, Method):
+        _refuse_what_draws(net, rule, x)
     if experiment.check.enabled:
         refuse_estimates(net)
     penalty = Sum(tuple(each.build() for each in experiment.penalty))
@@ -137,12 +143,15 @@ def prepare(experiment: Experiment, data_dir: Path | None = None) -> Prepared:
     task = Task(
         net,
         loss,
-        _rule(experiment, len(loaded.train)),
+        rule,
         penalty,
         _augmentation(experiment, loaded.train, loss, columns),
         classifies=classes is not None,
     )
-    return Prepared(experiment, loaded, task)
+    prepared = Prepared(experiment, loaded, task)
+    if isinstance(rule, Method):
+        require_whole(rule, prepared.batches(loaded.train))
+    return prepared
 
 
 def _loss(experiment: Experiment, train: Examples) -> Loss:
@@ -181,10 +190,10 @@ def _loss(experiment: Experiment, train: Examples) -> Loss:
         raise error.at(where) from None
 
 
-def _rule(experiment: Experiment, examples: int) -> Rule:
+def _rule(experiment: Experiment, examples: int) -> Rule | Method:
     """The rule, its times in steps: those of an epoch, and of the whole run."""
     train = experiment.train
-    steps_per_epoch = -(-examples // min(train.batch_size, examples))
+    steps_per_epoch = -(-examples // train.batch(examples))
     steps = train.epochs * steps_per_epoch
     return resolve(
         experiment.rule.build(), steps_per_epoch, min(steps, train.steps) if train.steps else steps
@@ -207,7 +216,7 @@ def _augmentation(experiment: Experiment, train: Examples, loss: Loss, columns: 
             experiment.data.standardize,
             loss,
             train.targets(np.float64, columns).mean(axis=0, keepdims=True),
-            min(experiment.train.batch_size, len(train)),
+            experiment.train.batch(len(train)),
         )
         try:
             compose.check(setting)
@@ -224,8 +233,11 @@ def _picture(examples: Examples) -> tuple[int, int, int] | None:
     return None if examples.image is None else (examples.image[0], examples.image[1], 1)
 
 
-def _refuse_what_cannot_fit(net: Net, x) -> None:
-    """Refuse a network whose weights and gradients alone are larger than the machine's memory."""
+def _refuse_what_cannot_fit(net: Net, rule: Rule | Method, x) -> None:
+    """Refuse a network whose weights and gradients alone are larger than the machine's memory.
+
+    And a method of which what it holds is: of many parameters, a matrix of all pairs.
+    """
     params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
     wanted = 2 * tree.nbytes(params)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -236,6 +248,32 @@ def _refuse_what_cannot_fit(net: Net, x) -> None:
             where="the section [network]",
             next="make its layers narrower",
         )
+    if isinstance(rule, Method):
+        wanted += rule.memory(tree.count(params), np.dtype(x.dtype).itemsize)
+        if wanted > there:
+            raise ConfigError(
+                f"{type(rule).__name__} for {tree.count(params):,} parameters holds "
+                f"{wanted / 1e9:,.1f} GB, and this machine has {there / 1e9:,.0f} GB",
+                where="the section [rule]",
+                next="take lbfgs or newton-cg, which hold a few vectors, or narrower layers",
+            )
+
+
+def _refuse_what_draws(net: Net, method: Method, x) -> None:
+    """Refuse a network of which two passes in training differ: a map that draws misses its key."""
+
+    def forward(key, x):
+        params, state = net.init(key, x)
+        return net.forward(params, state, x, Run(None, True))[0]
+
+    try:
+        jax.eval_shape(forward, jax.random.key(0), x)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{type(method).__name__} wants the same function in every step; {error.what}",
+            where="the section [network]",
+            next="leave out what draws, or take a rule such as adam",
+        ) from None
 
 
 def _refuse_constant_norms(net: Net, shapes) -> None:

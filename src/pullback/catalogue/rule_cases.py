@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..optim import (
+    LBFGS,
     SGD,
     Adadelta,
     AdaGrad,
@@ -21,9 +22,12 @@ from ..optim import (
     InverseSqrt,
     InverseTime,
     IterateAverage,
+    LevenbergMarquardt,
     Lion,
     Momentum,
     NAdam,
+    Newton,
+    NewtonCG,
     OneCycle,
     Plateau,
     RMSProp,
@@ -76,3 +80,5 @@ RULES = [
     ExponentialAverage(Adam(0.1), 0.9),
     IterateAverage(SGD(0.1), start=2, every=3),
 ]
+
+METHODS = [LBFGS(5), LevenbergMarquardt(), Newton(0.1), NewtonCG(20)]

@@ -62,7 +62,7 @@ def load(
         dtype: float32 or float64.
 
     Raises:
-        ConfigError: dtype is not floating point.
+        ConfigError: dtype is not floating point; there are too few examples for the folds.
         DataError: the data are absent, broken, or do not suit what is asked.
     """
     dtype = np.dtype(dtype)
@@ -78,6 +78,9 @@ def load(
         spec.split,
         spec.seed,
         given_test=given_test is not None,
+        folds=spec.folds,
+        fold=spec.fold,
+        classes=source.classes,
     )
     encoder = Encoder.fit(source, rows.train) if isinstance(source, Table) else None
     whole = _encoded(source, encoder) if isinstance(source, Table) else source

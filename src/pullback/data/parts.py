@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from .streams import generator
 
 Fractions = Literal["auto"] | tuple[float, ...]
@@ -31,6 +32,9 @@ def split(
     seed: int,
     *,
     given_test: bool = False,
+    folds: int = 0,
+    fold: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> Parts:
     """Divide n examples at random, each class in the same proportion.
 
@@ -41,31 +45,43 @@ def split(
     own, only validation is cut off: 1/6 up to 10⁴ examples, 1/12 beyond (5,000 of MNIST's 60,000;
     with 1/60 of them, a rate of 98 % would be known only to 0.4 points).
 
+    With folds, what is not in the test part is dealt out, like cards and class after class, to that
+    many folds: their sizes differ by at most one, in all and within each class. One of them
+    validates, the others train. All folds of a seed leave the test part that it has without them.
+
     Args:
         n: the number of examples.
         labels: (n,) class indices; None for regression, where nothing is stratified.
         fractions: "auto", (train, validation, test), or (train, validation) with a given test part.
         seed: the seed of the split.
         given_test: whether the source has its own test part.
+        folds: into how many folds training and validation part are dealt; 0 for none.
+        fold: which of them validates, from 0 on.
+        classes: the names of the classes, for errors.
 
     Raises:
         DataError: a part that is asked for would be empty.
+        ConfigError: there are fewer examples, or fewer of a class, than folds.
 
     >>> parts = split(5, None, (0.6, 0.4, 0), seed=0)
     >>> len(parts.train), len(parts.validation), parts.test
     (3, 2, None)
+    >>> [len(split(5, None, (1, 0, 0), 0, folds=3, fold=i).validation) for i in range(3)]
+    [2, 2, 1]
     """
     shares = _auto(n, given_test) if fractions == "auto" else fractions
     shares = (*shares, 0.0)[:3]
     groups = [np.arange(n)] if labels is None else _groups(labels)
     random = generator(seed, "split")
     counts = _apportion([len(group) for group in groups], shares)
-    picked: tuple[list[np.ndarray], ...] = ([], [], [])
-    for group, sizes in zip(groups, counts, strict=True):
-        cuts = np.split(random.permutation(group), np.cumsum(sizes)[:-1])
-        for part, rows in zip(picked, cuts, strict=True):
-            part.append(rows)
-    train, validation, test = (np.sort(np.concatenate(part)) for part in picked)
+    picked = [
+        np.split(random.permutation(group), np.cumsum(sizes)[:-1])
+        for group, sizes in zip(groups, counts, strict=True)
+    ]
+    if folds:
+        _refuse_thin(picked, labels, classes, folds)
+        picked, shares = _dealt(picked, folds, fold), (1.0, 1.0, shares[2])
+    train, validation, test = (np.sort(np.concatenate(part)) for part in zip(*picked, strict=True))
     parts = {"training": train, "validation": validation, "test": test}
     for (name, part), share in zip(parts.items(), shares, strict=True):
         if share > 0 and not len(part):
@@ -74,6 +90,41 @@ def split(
                 next="give more examples or other fractions",
             )
     return Parts(train, validation if shares[1] > 0 else None, test if shares[2] > 0 else None)
+
+
+def _dealt(picked: list[list[np.ndarray]], folds: int, fold: int) -> list[list[np.ndarray]]:
+    """Deal what trains and validates out to the folds, each class from where the last one ended."""
+    found, dealt = [], 0
+    for train, validation, test in picked:
+        rows = np.concatenate([train, validation])
+        here = (dealt + np.arange(len(rows))) % folds == fold
+        found.append([rows[~here], rows[here], test])
+        dealt += len(rows)
+    return found
+
+
+def _refuse_thin(
+    picked: list[list[np.ndarray]],
+    labels: np.ndarray | None,
+    classes: Sequence[str] | None,
+    folds: int,
+) -> None:
+    """Refuse folds of which some would have no example, or none of a class."""
+    for train, validation, test in picked:
+        count = len(train) + len(validation)
+        if count >= folds:
+            continue
+        of_class, instead = "", "ask for fewer folds"
+        if labels is not None:
+            label = int(labels[np.concatenate([train, validation, test])[0]])
+            of_class = f" of class '{label if classes is None else classes[label]}'"
+            instead += ", or leave the class out by data.classes"
+        raise ConfigError(
+            f"{folds} folds want as many examples{of_class} outside the test part, there are "
+            f"{count}",
+            where="the key 'data.folds'",
+            next=instead,
+        )
 
 
 def _auto(n: int, given_test: bool) -> tuple[float, ...]:

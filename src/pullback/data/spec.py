@@ -25,7 +25,16 @@ _OF_SUFFIX = {
     ".npy": _OF_NPY,
 }
 _OF_SOURCE = {"circles": _OF_PLANE, "moons": _OF_PLANE, "xor": _OF_PLANE}
-_OF_ALL = {"source", "classes", "split", "join_validation", "standardize", "seed"}
+_OF_ALL = {
+    "source",
+    "classes",
+    "split",
+    "folds",
+    "fold",
+    "join_validation",
+    "standardize",
+    "seed",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,9 @@ class DataSpec:
         noise: the deviation of the noise added to them.
         split: "auto", or fractions that add up to 1: three (training, validation, test), or two
             (training, validation) where the source has its own test part; see `split`.
+        folds: into how many folds the training and the validation part are dealt together, for
+            cross-validation: one validates, the others train; 0 for none.
+        fold: the one that validates, from 0 on.
         join_validation: whether the validation part is trained on as well; it is still evaluated.
         standardize: whether features are brought to mean 0 and deviation 1, fitted on training.
         stream_above_mb: .npy inputs larger than this stay on disk.
@@ -74,6 +86,8 @@ class DataSpec:
     n: int | None = None
     noise: float | None = None
     split: Fractions = "auto"
+    folds: int = 0
+    fold: int = 0
     join_validation: bool = False
     standardize: bool = False
     stream_above_mb: float = 2048
@@ -94,6 +108,7 @@ class DataSpec:
         self._check_file()
         self._check_ranges()
         self._check_split()
+        self._check_folds()
 
     @property
     def suffix(self) -> str:
@@ -163,3 +178,19 @@ class DataSpec:
             )
         if not math.isclose(sum(self.split), 1, abs_tol=1e-6):
             raise ConfigError(f"split must add up to 1, got {sum(self.split):g}")
+
+    def _check_folds(self):
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f"folds must be 0, for none, or at least 2, got {self.folds}")
+        if not self.folds and self.fold:
+            raise ConfigError(f"fold = {self.fold} is of no folds", next="set folds, or remove it")
+        if self.folds and not 0 <= self.fold < self.folds:
+            raise ConfigError(
+                f"fold must be one of 0 to {self.folds - 1}, there are {self.folds} folds, "
+                f"got {self.fold}"
+            )
+        if self.folds and self.join_validation:
+            raise ConfigError(
+                "a fold that is held out is not joined to the training part",
+                next="set folds = 0 or join_validation = false",
+            )

@@ -44,3 +44,4 @@ from .second_order import Newton as Newton
 from .second_order import NewtonCG as NewtonCG
 from .second_order import Trace as Trace
 from .second_order import minimise as minimise
+from .second_order import stuck as stuck

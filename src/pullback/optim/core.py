@@ -55,7 +55,7 @@ def no_steps():
     return jnp.zeros((), jnp.int32)
 
 
-def has_rate(rule: Rule) -> bool:
+def has_rate(rule: object) -> bool:
     """Whether a rule tells its learning rate: clipping has none, and Optax's rules keep theirs.
 
     >>> from pullback.optim import SGD, Chain, ClipByNorm
@@ -65,10 +65,9 @@ def has_rate(rule: Rule) -> bool:
     return getattr(rule, "rated", False)
 
 
-def rate_of(rule: Rule, state: Any) -> Any:
+def rate_of(rule: Any, state: Any) -> Any:
     """The learning rate of a rule's next update, of a rule that `has_rate`."""
-    telling: Any = rule
-    return telling.rate(state)
+    return rule.rate(state)
 
 
 def require_rate(owner: object, rule: Rule) -> None:

@@ -44,6 +44,11 @@ class Penalty:
         """Whether `after_step` must know the learning rate."""
         return False
 
+    @property
+    def acts_after(self) -> bool:
+        """Whether it changes the parameters after each update."""
+        return type(self).after_step is not Penalty.after_step
+
     def after_step(self, params: Tree, rate: Any) -> Tree:
         """The parameters as they are after each update: the same, unless said otherwise.
 
@@ -99,6 +104,10 @@ class Sum(Penalty):
     @property
     def wants_rate(self):
         return any(term.wants_rate for term in self.terms)
+
+    @property
+    def acts_after(self):
+        return any(term.acts_after for term in self.terms)
 
     def after_step(self, params, rate):
         for term in self.terms:

@@ -118,6 +118,8 @@ def _chapters() -> Iterator[Chapter]:
         initializer_variance(signals()),
     )
     yield Chapter("optim", "Rules", [_entry(kind) for kind in config.RULES.values()])
+    kinds = config.METHODS.values()
+    yield Chapter("second-order", "Second-order methods", [_entry(kind) for kind in kinds])
     kinds = config.SCHEDULES.values()
     yield Chapter("schedule", "Schedules", [_entry(kind) for kind in kinds])
 
@@ -139,6 +141,7 @@ def _names() -> dict[type, str]:
         config.PENALTIES,
         config.INITIALIZERS,
         config.RULES,
+        config.METHODS,
         config.SCHEDULES,
     )
     return {kind: name for registry in registries for name, kind in registry.items()}

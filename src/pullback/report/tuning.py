@@ -40,7 +40,13 @@ def write_tuning(name: str, found: Mapping[str, Any], out: Path) -> Path:
         "tuning.html",
         title=f"{name}: {words.plural(len(rows), 'trial')}",
         measure=measure,
-        best=best and {"trial": best["trial"], "value": words.number(best["value"])},
+        over=over(found),
+        best=best
+        and {
+            "trial": best["trial"],
+            "value": words.number(best["value"]),
+            "deviation": best["deviation"] and words.cell(best["deviation"], 2),
+        },
         settings=lines,
         section=Section.of("search", "Search", drawn),
         trials=table(
@@ -59,6 +65,17 @@ def write_tuning(name: str, found: Mapping[str, Any], out: Path) -> Path:
     )
     write_text(out, page)
     return out
+
+
+def over(found: Mapping[str, Any]) -> str:
+    """Say over how many trainings the value of a trial is a mean; nothing of a single one.
+
+    >>> over({"folds": 5, "seeds": 3}), over({"folds": 0, "seeds": 1})
+    (' over 5 folds × 3 seeds', '')
+    """
+    kinds = [("fold", found["folds"]), ("seed", found["seeds"])]
+    said = [words.plural(count, kind) for kind, count in kinds if count > 1]
+    return f" over {' × '.join(said)}" if said else ""
 
 
 def _said(value: Any) -> str:

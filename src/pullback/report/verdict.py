@@ -108,6 +108,7 @@ _REASONS = {
     "steps": "Training took all its steps",
     "patience": "Training stopped early, as its evaluations grew no better",
     "target": "Training stopped as soon as it was good enough",
+    "stuck": "Training stopped where its method found no step that lowers the loss",
     "diverged": "Training diverged",
 }
 

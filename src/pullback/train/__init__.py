@@ -5,6 +5,7 @@ from .fit import Progress as Progress
 from .fit import Tick as Tick
 from .fit import fit as fit
 from .fit import never as never
+from .fit import require_whole as require_whole
 from .fit import silent as silent
 from .measure import Part as Part
 from .measure import predictions as predictions

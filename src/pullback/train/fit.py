@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data import Batches, Chunk
 from ..errors import ConfigError, DivergedError
-from ..optim import watches
+from ..optim import Method, stuck, watches
 from ..record import Record
 from ..tree import shortest
 from .fault import diverged, refuse_infinite
@@ -64,7 +64,8 @@ class Progress:
         best: the best evaluation so far, as the selection judges: its row, and its value.
         last: the newest evaluation.
         waited: evaluations since the best.
-        ended: why training ended before its epochs were over: "patience", "target" or "steps".
+        ended: why training ended before its epochs were over: "patience", "target", "steps",
+            or "stuck" where a second-order method gets no further.
     """
 
     epoch: int = 0
@@ -157,7 +158,8 @@ def fit(
     Raises:
         DivergedError: a value was not finite; its `last` holds the last finite learner (or, where
             the selection keeps it, the best one) and the progress.
-        ConfigError: the selection is by something that is not evaluated.
+        ConfigError: the selection is by something that is not evaluated; a second-order method is
+            given less than all examples.
         ShapeError: the network, the loss and the data do not fit together.
     """
     trainer = _Trainer(
@@ -174,6 +176,8 @@ def fit(
         listen,
         interrupted,
     )
+    if isinstance(task.rule, Method):
+        require_whole(task.rule, batches)
     if selection.judges or watches(task.rule):
         selection.refuse(list(parts or {}), ["loss", "accuracy" if task.classifies else "r2"])
     try:
@@ -183,6 +187,21 @@ def fit(
         fault.last = trainer.chosen(last), end
         raise
     return trainer.chosen(last), end
+
+
+def require_whole(method: Method, batches: Batches) -> None:
+    """Refuse to give a method less than all examples in each step.
+
+    Raises:
+        ConfigError: the batches are smaller, or streamed.
+    """
+    if batches.steps_per_epoch > 1 or batches.streams:
+        raise ConfigError(
+            f"{type(method).__name__} sees all {len(batches.targets):,} examples in each step, "
+            f"got {'a stream' if batches.streams else f'batches of {batches.batch_size}'}",
+            where="train.batch_size",
+            next="set it to 'all', or take a rule such as adam",
+        )
 
 
 class _Trainer:
@@ -297,6 +316,8 @@ class _Trainer:
             progress.step += stop - at
             self._write(progress, losses, layers)
             self._tick(progress, losses, stop - at, time.perf_counter() - began)
+            if stuck(self.task.rule, learner.rule_state):
+                progress.ended = "stuck"
             at_end = progress.step % self.batches.steps_per_epoch == 0
             last = progress.step == limit
             due = self._due(progress.step, self.plan.evaluate_steps) or (last and self._evaluates)

@@ -20,20 +20,22 @@ from .step import Batch, Learner, Task
 BLOCK = 2000
 
 
-def sums(task: Task, params: Tree, state: Tree, data: Batch):
+def sums(task: Task, params: Tree, state: Tree, data: Batch, first: Any = 0, rows: int = 0):
     """Sum over examples, by weight: each target's loss and squared error, right classes, weight.
+
+    Over so many rows from the first on; over all if 0 are asked for.
 
     The loss has weights of its own, which may depend on the class; their sum comes last.
 
     Blocks of equal size slide over the rows; the last one overlaps the one before it, where its
     weights are 0.
     """
-    n = data.x.shape[0]
+    n = rows or data.x.shape[0]
     size = min(n, BLOCK)
 
     def block(total, i):
         begin = jnp.minimum(i * size, n - size)
-        x, y, weight = (jax.lax.dynamic_slice_in_dim(a, begin, size) for a in data)
+        x, y, weight = (jax.lax.dynamic_slice_in_dim(a, first + begin, size) for a in data)
         weight = jnp.where(jnp.arange(size) < i * size - begin, 0, weight)
         z, _, _ = task.net.forward(params, state, x, Run())
         found = task.loss.link(z)

@@ -9,10 +9,11 @@ import jax
 
 from .. import tree
 from ..augment import Augmentation, Compose
+from ..curvature import Objective
 from ..errors import ConfigError
 from ..loss import Loss
 from ..maps import Net, Run, key_for
-from ..optim import Averaging, Rule, has_rate, rate_of, require_step
+from ..optim import Averaging, Method, Rule, has_rate, rate_of, require_step
 from ..penalty import Penalty, Sum
 from ..tree import Tree
 
@@ -27,7 +28,8 @@ class Task:
     Attributes:
         net: the network; its output is what the loss takes.
         loss: how wrong the output is.
-        rule: how gradients become updates; one of `pullback.optim`, or of Optax.
+        rule: how gradients become updates; one of `pullback.optim`, or of Optax. Or a second-order
+            method, which wants the whole training part as one batch, and nothing drawn at random.
         penalty: what the weights cost by themselves.
         augment: how a batch is changed before a step sees it; evaluation sees the data as they are.
         classifies: whether the targets are classes, so that accuracy is measured; otherwise it is
@@ -35,22 +37,39 @@ class Task:
 
     Raises:
         ConfigError: the rule takes no steps; a proximal step needs the learning rate, and the rule
-            does not tell it.
+            does not tell it; a second-order method meets a function that is not the same in every
+            step, or not the one whose derivative it is told.
     """
 
     net: Net
     loss: Loss
-    rule: Rule
+    rule: Rule | Method
     penalty: Penalty = NO_PENALTY
     augment: Augmentation = NO_AUGMENTATION
     classifies: bool = True
 
     def __post_init__(self):
+        if isinstance(self.rule, Method):
+            self._refuse_a_moving_function(type(self.rule).__name__)
+            return
         require_step(self, self.rule)
         if self.penalty.wants_rate and not has_rate(self.rule):
             raise ConfigError(
                 f"a proximal step is as long as the learning rate, which {self.rule} does not tell",
                 next="take a rule that does, or let the penalty act through its derivative",
+            )
+
+    def _refuse_a_moving_function(self, method: str) -> None:
+        if self.augment != NO_AUGMENTATION and getattr(self.augment, "steps", True):
+            raise ConfigError(
+                f"{method} wants one function for all steps, and augmentation changes the data",
+                next="leave the augmentation out, or take a rule such as adam",
+            )
+        if self.penalty.acts_after:
+            raise ConfigError(
+                f"{method} minimises what it has the derivative of, and {self.penalty} acts by "
+                "changing the weights after each step",
+                next="leave it out, let it act through its derivative, or take a rule such as sgd",
             )
 
     def rate(self, rule_state) -> Any:
@@ -117,14 +136,19 @@ def augmented(task: Task, batch: Batch, run: Run) -> Batch:
 
 def step(task: Task, learner: Learner, batch: Batch, run: Run) -> tuple[Learner, Pass]:
     """One step of training: the whole flow."""
-    params, state, rule_state = learner
+    params, before, rule_state = learner
     batch = augmented(task, batch, run)
-    y, saved, state = task.net.forward(params, state, batch.x, run)
-    _, at_loss = task.loss.forward(y, batch.y, batch.weight)
+    y, saved, state = task.net.forward(params, before, batch.x, run)
+    value, at_loss = task.loss.forward(y, batch.y, batch.weight)
     grads, wires = task.net.sweep(params, saved, task.loss.reverse(at_loss))
     grads = tree.add(grads, task.penalty.reverse(params))
     rate = task.rate(rule_state)
-    updates, rule_state = task.rule.update(grads, rule_state, params)
+    if isinstance(task.rule, Method):
+        objective = Objective(task.net, task.loss, task.penalty, before, batch, run)
+        value += task.penalty.value(params)
+        updates, rule_state = task.rule.descend(objective, params, value, grads, rule_state)
+    else:
+        updates, rule_state = task.rule.update(grads, rule_state, params)
     seen = Pass(task.loss.outputs(y, batch.y, batch.weight), y, wires, grads, updates)
     params = task.penalty.after_step(tree.add(params, updates), rate)
     return Learner(params, state, rule_state), seen

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import Experiment
-from ..data import Batches, Examples
+import numpy as np
+
+from ..config import Experiment, Tune
+from ..data import Batches, Examples, Loaded, load
 from ..errors import ConfigError, PullbackError
 from ..model import precision
 from ..prepared import Prepared, prepare
@@ -25,7 +27,7 @@ def nobody(rows: list[dict[str, Any]], wanted: int) -> None:
 
 @dataclass
 class _Lane:
-    """One training, of one seed, judged as `fit` would judge it."""
+    """One training, of one seed and fold, judged as `fit` would judge it."""
 
     entry: _Entry
     trial: Trial
@@ -53,7 +55,7 @@ class _Lane:
 
 @dataclass
 class _Entry:
-    """One trial of the study: a lane for each seed, and what they have told of each epoch."""
+    """One trial of the study: a lane for each seed and fold, and what they told of each epoch."""
 
     study: Study
     asked: Any
@@ -97,10 +99,11 @@ def search(
         interrupted: asked between evaluations; what is then under way will be asked for again.
 
     Returns:
-        "trials", one row each; "wanted", how many there are to be; "best", the row of the best;
-        "file", where it lies as an experiment; "measure", what the values are, and whether the
-        "lowest" is best; "keys", what was searched, with the "scales" of ranges and the
-        "importance" of each.
+        "trials", one row each, its "values" by seed and, within it, by fold; "wanted", how many
+        there are to be; "best", the row of the best; "file", where it lies as an experiment;
+        "measure", what the values are, means over so many "folds" (0: the one validation part) and
+        "seeds", and whether the "lowest" is best; "keys", what was searched, with the "scales" of
+        ranges and the "importance" of each.
 
     Raises:
         ConfigError: the space or the selection does not suit the experiment.
@@ -109,10 +112,13 @@ def search(
     """
     _refuse(experiment)
     with precision(experiment), Study(folder, experiment) as study:
-        _refuse_unmeasured(prepare(experiment, data_dir))
-        batches = _Once()
+        once = _Once(data_dir)
+        first, *others = _runs(experiment, experiment.tune)
+        _refuse_unmeasured(once.prepared(first))
+        for run in others:  # what one fold lacks is told at once, and not by every trial
+            once.loaded(run)
         while not interrupted() and (asked := study.ask()):
-            entries = [_entered(study, each, data_dir, batches) for each in asked]
+            entries = [_entered(study, each, once) for each in asked]
             lanes = [lane for entry in entries for lane in entry.lanes]
             for members in groups([lane.trial for lane in lanes]):
                 _train(study, [lanes[i] for i in members], interrupted)
@@ -124,6 +130,8 @@ def search(
             "best": study.best(),
             "file": None if best is None else str(best),
             "measure": f"{chosen.part} {chosen.metric}",
+            "folds": study.plan.folds,
+            "seeds": study.plan.seeds,
             "lowest": chosen.metric == "loss",
             "keys": list(experiment.tune.space),
             "scales": study.space.scales(),
@@ -131,18 +139,37 @@ def search(
         }
 
 
-def _entered(study: Study, asked: Any, data_dir: Path | None, batches: _Once) -> _Entry:
+def _entered(study: Study, asked: Any, once: _Once) -> _Entry:
     """A trial with its lanes; none where its settings are refused."""
     entry = _Entry(study, asked)
     try:
-        wanted = study.space.experiment(asked.params)
-        for seed in range(wanted.seed, wanted.seed + study.plan.seeds):
-            prepared = prepare(wanted.model_copy(update={"seed": seed}), data_dir)
-            entry.lanes.append(_Lane(entry, _trial(prepared, batches), prepared.selection))
+        for run in _runs(study.space.experiment(asked.params), study.plan):
+            prepared = once.prepared(run)
+            entry.lanes.append(_Lane(entry, _trial(prepared, once), prepared.selection))
     except PullbackError as error:
         entry.lanes.clear()
         entry.give_up(str(error))
     return entry
+
+
+def _runs(trial: Experiment, plan: Tune) -> list[Experiment]:
+    """The experiments whose mean judges a trial: one for each seed and, within it, each fold."""
+    seeds = range(trial.seed, trial.seed + plan.seeds)
+    runs = [trial.model_copy(update={"seed": seed}) for seed in seeds]
+    if not plan.folds:
+        return runs
+    if trial.data.folds:
+        raise ConfigError(
+            f"tune.folds = {plan.folds} takes each fold in turn, and data.folds = "
+            f"{trial.data.folds} takes one",
+            where="the section [tune]",
+            next="set one of the two to 0",
+        )
+    return [
+        run.model_copy(update={"data": run.data.model_copy(update=which)})
+        for run in runs
+        for which in ({"folds": plan.folds, "fold": fold} for fold in range(plan.folds))
+    ]
 
 
 def _refuse(experiment: Experiment) -> None:
@@ -158,6 +185,13 @@ def _refuse(experiment: Experiment) -> None:
             f"trials are evaluated at the end of epochs, got evaluate.steps = "
             f"{experiment.evaluate.steps}",
             next="set it to 0, and evaluate.epochs instead",
+        )
+    if experiment.tune.folds and experiment.chosen().part != "validation":
+        raise ConfigError(
+            f"of each fold the validation part judges, got selection.part = "
+            f"'{experiment.chosen().part}'",
+            where="the section [tune]",
+            next="set selection.part = 'validation', or tune.folds = 0",
         )
 
 
@@ -175,10 +209,23 @@ def _refuse_unmeasured(prepared: Prepared) -> None:
 
 
 class _Once:
-    """Mini-batches that are made once for all trials on the same data."""
+    """What is read and made once for all trials on the same data: parts, mini-batches."""
 
-    def __init__(self):
+    def __init__(self, data_dir: Path | None):
+        self._data_dir = data_dir
+        self._loaded: dict[Any, Loaded] = {}
         self._made: dict[Any, Batches] = {}
+
+    def loaded(self, experiment: Experiment) -> Loaded:
+        """The data of an experiment."""
+        spec, dtype = experiment.data_spec(), np.dtype(experiment.precision)
+        if (spec, dtype) not in self._loaded:
+            self._loaded[spec, dtype] = load(spec, self._data_dir, dtype)
+        return self._loaded[spec, dtype]
+
+    def prepared(self, experiment: Experiment) -> Prepared:
+        """An experiment with its data."""
+        return prepare(experiment, loaded=self.loaded(experiment))
 
     def of(self, prepared: Prepared, name: str, part: Examples) -> Batches:
         """Those of a part."""
@@ -189,8 +236,8 @@ class _Once:
         return self._made[key]
 
 
-def _trial(prepared: Prepared, batches: _Once) -> Trial:
-    parts = {name: batches.of(prepared, name, part) for name, part in prepared.examples().items()}
+def _trial(prepared: Prepared, once: _Once) -> Trial:
+    parts = {name: once.of(prepared, name, part) for name, part in prepared.examples().items()}
     plan = prepared.plan
     return Trial(prepared.task, parts["train"], parts, plan.seed, plan.epochs, plan.steps)
 
@@ -212,9 +259,9 @@ def _train(study: Study, lanes: list[_Lane], interrupted: Callable[[], bool]) ->
             if lane.open:
                 _judge(lane, row, epoch, together.done)
         if study.plan.pruning != "none":
-            for lane in lanes:
-                if lane.open and lane.entry.asked.should_prune():
-                    lane.entry.give_up("pruned")
+            for entry in {id(lane.entry): lane.entry for lane in lanes if lane.open}.values():
+                if entry.asked.should_prune():
+                    entry.give_up("pruned")
         left = [i for i, lane in enumerate(lanes) if lane.open]
         if not left:
             return

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What belongs to the whole study, and cannot differ from trial to trial.
 _FIXED = ("name", "precision", "tune")
+# What makes values of different trials mean different things; `tune.folds` takes every fold.
+_OF_ONE_FOLD = (["data", "folds"], ["data", "fold"])
 
 
 class Space:
@@ -50,6 +52,12 @@ class Space:
         for key in self._ranges:
             if _steps(key)[0] in _FIXED:
                 raise ConfigError(f"'{key}' cannot be searched", where="the section [tune]")
+            if _steps(key) in _OF_ONE_FOLD:
+                raise ConfigError(
+                    f"'{key}' cannot be searched",
+                    where="the section [tune]",
+                    next="set tune.folds, and each trial is judged by all folds",
+                )
         self.experiment({_name(key, each): _first(each) for key, each in self._ranges.items()})
 
     def distributions(self) -> dict[str, BaseDistribution]:

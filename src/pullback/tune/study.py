@@ -137,7 +137,7 @@ class Study:
                     self.optuna.enqueue_trial(trial.params)
 
     def tell(self, trial: optuna.Trial, values: Sequence[float], why: str | None = None) -> None:
-        """Say what came of a trial: its value for each seed, or none, and why it was given up."""
+        """Say what came of a trial: the value of each training, or none and why."""
         trial.set_user_attr(VALUES, list(values))
         if why is not None:
             trial.set_user_attr(WHY, why)
@@ -191,7 +191,7 @@ class Study:
 
 
 def _deviation(values: Sequence[float]) -> float | None:
-    """The standard deviation over the seeds; none of a single one."""
+    """The standard deviation over the seeds and folds; none of a single training."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 

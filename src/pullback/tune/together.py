@@ -1,7 +1,7 @@
 """Several trials of one shape, trained as one compiled program.
 
 Their numbers (learning rates, strengths, momenta, …) are traced, and the steps of all are mapped
-over them and over the seeds. What is the same for all, such as the data, is held once.
+over them, the seeds and the folds. Data are held once, whatever the number of trials on them.
 """
 
 from __future__ import annotations
@@ -146,18 +146,16 @@ class Together:
         dtype = batches[0].targets.dtype
         held = [numbers(task) for task in tasks]
         each = {path: np.array([have[path] for have in held], dtype) for path in differing}
-        keys = jnp.stack([jax.random.key(trial.seed) for trial in trials])
-        data, data_axis = _stacked(batches, _arrays)
-        order, order_axis = _stacked(batches, lambda b: _order(b, trials[0].epochs))
-        measured = {
-            name: _stacked([trial.parts[name] for trial in trials], _arrays)
-            for name in trials[0].parts
-        }
-        self._axes = _Axes(
-            data_axis, order_axis, tuple((name, axis) for name, (_, axis) in measured.items())
+        keys = jax.vmap(jax.random.key)(np.array([trial.seed for trial in trials], np.uint32))
+        order, order_axis = _orders(batches, trials[0].epochs)
+        hold = _Holder()
+        parts = {name: [trial.parts[name] for trial in trials] for name in trials[0].parts}
+        self._layout = _Layout(
+            order_axis, tuple((name, len(part[0].targets)) for name, part in parts.items())
         )
-        self._each, self._keys, self._data, self._order = each, keys, data, order
-        self._measured = {name: arrays for name, (arrays, _) in measured.items()}
+        self._each, self._keys, self._order = each, keys, order
+        self._train = hold(batches)
+        self._measured = {name: hold(part) for name, part in parts.items()}
         self._parts = [
             {name: Part(part, trial.task.classifies) for name, part in trial.parts.items()}
             for trial in trials
@@ -180,11 +178,11 @@ class Together:
         stop = min(stop, self.steps)
         self.learners, found = _advance(
             self._frame,
-            self._axes,
+            self._layout,
             self._each,
             self.learners,
             self._keys,
-            self._data,
+            self._train,
             self._order,
             self._measured,
             np.int32(self.step),
@@ -209,29 +207,58 @@ class Together:
             return jax.tree.map(lambda a: a[index], held)
 
         self.learners, self._each, self._keys = map(some, (self.learners, self._each, self._keys))
-        axes = self._axes
-        self._data = self._data if axes.data is None else some(self._data)
-        self._order = self._order if axes.order is None else some(self._order)
-        for name, axis in axes.measured:
-            if axis is not None:
-                self._measured[name] = some(self._measured[name])
+        self._order = self._order if self._layout.order is None else some(self._order)
+        self._train = self._train.of(some)
+        self._measured = {name: held.of(some) for name, held in self._measured.items()}
         self._parts = [self._parts[i] for i in kept]
 
 
-class _Axes(NamedTuple):
-    """Which arrays have the axis of trials, 0, and which are the same for all, None."""
+class _Layout(NamedTuple):
+    """The axis of trials of the order, None if it is the same for all; the rows of each part."""
 
-    data: int | None
     order: int | None
-    measured: tuple[tuple[str, int | None], ...]
+    rows: tuple[tuple[str, int], ...]
 
 
-def _stacked(batches: Sequence[Batches], take: Callable[[Batches], Any]) -> tuple[Any, int | None]:
-    """The arrays of each, and their axis of trials; one copy where all are the same object."""
+class _Held(NamedTuple):
+    """Data of all trials, one after another, and where those of each begin; None: at the start."""
+
+    data: Any
+    begins: Any
+
+    def of(self, some: Callable[[Any], Any]) -> _Held:
+        """The data of some trials alone."""
+        return _Held(self.data, some(self.begins))
+
+
+class _Holder:
+    """Brings data to the device: what several trials or parts share, once."""
+
+    def __init__(self):
+        self._made: dict[tuple[int, ...], Batch] = {}
+
+    def __call__(self, batches: Sequence[Batches]) -> _Held:
+        different = {id(each): each for each in batches}
+        ids = tuple(different)
+        if ids not in self._made:
+            arrays = zip(*map(_arrays, different.values()), strict=True)
+            self._made[ids] = jax.device_put(Batch(*map(np.concatenate, arrays)))
+        if len(ids) == 1:
+            return _Held(self._made[ids], None)
+        rows = len(batches[0].targets)
+        return _Held(
+            self._made[ids],
+            jnp.asarray([ids.index(id(each)) * rows for each in batches], np.int32),
+        )
+
+
+def _orders(batches: Sequence[Batches], epochs: int) -> tuple[Order, int | None]:
+    """The order of each, and its axis of trials; one copy where all are the same object."""
     if all(each is batches[0] for each in batches):
-        return jax.device_put(take(batches[0])), None
-    made = {id(each): take(each) for each in batches}
-    return jax.tree.map(lambda *a: jnp.stack(a), *(made[id(each)] for each in batches)), 0
+        return jax.device_put(_order(batches[0], epochs)), None
+    made = {id(each): _order(each, epochs) for each in batches}
+    lines = zip(*(made[id(each)] for each in batches), strict=True)
+    return jax.device_put(Order(*map(np.stack, lines))), 0
 
 
 def _arrays(batches: Batches) -> Batch:
@@ -252,14 +279,17 @@ def _first(frame: Task, each: dict[str, Any], keys, like) -> Learner:
     return jax.vmap(one)(each, keys)
 
 
-@partial(jax.jit, static_argnames=("frame", "axes"), donate_argnames="learners")
-def _advance(frame: Task, axes: _Axes, each, learners, keys, data, order, measured, start, stop):
-    def one(values, learner, key, data, order, measured):
+@partial(jax.jit, static_argnames=("frame", "layout"), donate_argnames="learners")
+def _advance(
+    frame: Task, layout: _Layout, each, learners, keys, train, order, measured, start, stop
+):
+    def one(values, learner, key, train, order, measured):
         task = with_numbers(frame, values)
         masks: Any = key_for(key, "masks")
 
         def take(i, index, learner):
-            batch = Batch(*(a[index] for a in data))
+            index = index if train.begins is None else train.begins + index
+            batch = Batch(*(a[index] for a in train.data))
             return step(task, learner, batch, Run(jax.random.fold_in(masks, i), True))[0]
 
         def go(i, learner):
@@ -275,8 +305,13 @@ def _advance(frame: Task, axes: _Axes, each, learners, keys, data, order, measur
 
         learner = jax.lax.fori_loop(start, stop, go, learner)
         seen = judged(task, learner)
-        found = {name: sums(task, seen.params, seen.state, part) for name, part in measured.items()}
+        found = {}
+        for name, rows in layout.rows:
+            data, begins = measured[name]
+            first = 0 if begins is None else begins
+            found[name] = sums(task, seen.params, seen.state, data, first, rows)
         return learner, found
 
-    in_axes = (0, 0, 0, axes.data, axes.order, dict(axes.measured))
-    return jax.vmap(one, in_axes)(each, learners, keys, data, order, measured)
+    held = _Held(None, 0)
+    in_axes = (0, 0, 0, held, layout.order, dict.fromkeys(measured, held))
+    return jax.vmap(one, in_axes)(each, learners, keys, train, order, measured)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .. import ranges
-from .method import Move, OfVector, Point, Vector
+from .method import Method, Move, OfVector, Point, Vector
 from .wolfe import search
 
 
@@ -29,7 +29,7 @@ class History(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Method):
     """L-BFGS with a line search for the strong Wolfe conditions.
 
     Update:  params ← params − length · B g, where B ≈ H⁻¹ comes from the last `history` steps s and
@@ -57,9 +57,14 @@ class LBFGS:
     def memory(self, size, itemsize):
         return (2 * self.history + 6) * size * itemsize
 
-    def begin(self, function, point):
-        none = jnp.zeros((self.history, point.theta.size), point.theta.dtype)
-        return History(none, none, none[:, 0])
+    def begin(self, theta):
+        shape = self.history, theta.size
+        # Arrays of their own, which a compiled step may take for itself one by one.
+        return History(
+            jnp.zeros(shape, theta.dtype),
+            jnp.zeros(shape, theta.dtype),
+            jnp.zeros(self.history, theta.dtype),
+        )
 
     def step(self, function: OfVector, point: Point, state: History):
         found = search(function, point, -_inverse_hessian_times(point.gradient, state))

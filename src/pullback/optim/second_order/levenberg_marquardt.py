@@ -8,22 +8,30 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .. import ranges
-from .method import Move, OfVector, Point, Vector
+from .method import Method, Move, OfVector, Point, Vector
 
 
 class Damping(NamedTuple):
-    """The Gauss–Newton matrix here, the damping, and how fast it grows if the next step fails."""
+    """What is known before a step.
+
+    Attributes:
+        matrix: the Gauss–Newton matrix.
+        known: whether it is that of the point at hand, as after a step that failed.
+        damping: what is added to its diagonal; negative before the first step.
+        growth: by how much the damping grows if the step fails.
+    """
 
     matrix: Float[Array, "p p"]
+    known: Bool[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
 
 
 @dataclass(frozen=True)
-class LevenbergMarquardt:
+class LevenbergMarquardt(Method):
     """Gauss–Newton with a damping that follows from how well the last step was foretold.
 
     Update:  params ← params + d, (G + damping · I) d = −g, if the value falls, else params
@@ -54,32 +62,36 @@ class LevenbergMarquardt:
     def memory(self, size, itemsize):
         return 3 * size**2 * itemsize
 
-    def begin(self, function, point):
-        matrix = _gauss_newton(function, point.theta)
-        largest = jnp.max(jnp.abs(jnp.diagonal(matrix)), initial=0)
-        scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-        return Damping(matrix, self.damping * scale, jnp.full_like(largest, 2))
+    def begin(self, theta):
+        nothing = jnp.zeros((theta.size, theta.size), theta.dtype)
+        two = jnp.full((), 2, theta.dtype)
+        return Damping(nothing, jnp.zeros((), bool), -jnp.ones_like(two), two)
 
     def step(self, function: OfVector, point: Point, state: Damping):
         theta, _, g = point
-        damped = state.matrix + state.damping * jnp.eye(theta.size, dtype=theta.dtype)
+        matrix = jax.lax.cond(
+            state.known, lambda: state.matrix, lambda: _gauss_newton(function, theta)
+        )
+        damping = jnp.where(state.damping < 0, self._first(matrix), state.damping)
+        damped = matrix + damping * jnp.eye(theta.size, dtype=theta.dtype)
         d = -cho_solve(cho_factor(damped, lower=True), g)
         tried = function.at(theta + d)
-        foretold = 0.5 * d @ (state.damping * d - g)
+        foretold = 0.5 * d @ (damping * d - g)
         gain = (point.value - tried.value) / foretold
         better = (gain > 0) & jnp.isfinite(tried.value)  # a d that is not finite fails both
         after = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, point)
-        matrix = jax.lax.cond(
-            better, lambda: _gauss_newton(function, after.theta), lambda: state.matrix
-        )
-        trusted = state.damping * jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
-        failed = Damping(matrix, state.damping * state.growth, 2 * state.growth)
-        trusted = Damping(matrix, trusted, jnp.full_like(state.growth, 2))
-        damping = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), trusted, failed)
+        trusted = damping * jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
+        growth = jnp.where(better, jnp.full_like(state.growth, 2), 2 * state.growth)
+        damping = jnp.where(better, trusted, damping * state.growth)
         rounding = jnp.finfo(theta.dtype).eps * jnp.linalg.norm(theta)
         stuck = ~better & (jnp.linalg.norm(d) <= rounding)
-        passes = jnp.where(better, theta.size + 1, 1).astype(jnp.int32)
-        return Move(after, damping, stuck, passes)
+        passes = jnp.where(state.known, 1, theta.size + 1).astype(jnp.int32)
+        return Move(after, Damping(matrix, ~better, damping, growth), stuck, passes)
+
+    def _first(self, matrix: Float[Array, "p p"]) -> Float[Array, ""]:
+        """The damping of the first step."""
+        largest = jnp.max(jnp.abs(jnp.diagonal(matrix)), initial=0)
+        return self.damping * jnp.where(largest > 0, largest, jnp.ones_like(largest))
 
 
 def _gauss_newton(function: OfVector, theta: Vector) -> Float[Array, "p p"]:

@@ -3,6 +3,9 @@
 A rule is told gradients; a method asks. It is given the function itself, and takes from it values
 and gradients wherever it tries a step, and products with the curvature. All its arithmetic is on
 vectors: the parameters are one vector `theta` here, a tree outside.
+
+`minimise` follows a method on any function. In training a method stands in the place of the rule:
+each step is given the whole training part as one batch, and `Method.descend` makes its update.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
@@ -91,17 +96,60 @@ class Move(NamedTuple):
     passes: Int[Array, ""]
 
 
-class Method(Protocol):
-    """How to step. A method is a frozen dataclass of settings, as a rule is."""
+class Descent(NamedTuple):
+    """What training keeps of a method between two steps.
+
+    Attributes:
+        memory: what the method remembers.
+        stuck: whether no further step would get anywhere.
+    """
+
+    memory: Any
+    stuck: Bool[Array, ""]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to step. A subclass holds its settings only, as a rule does."""
 
     def memory(self, size: int, itemsize: int) -> int:
         """How many bytes it holds at once for `size` parameters, those of a pass not counted."""
-        ...
+        raise NotImplementedError
 
-    def begin(self, function: OfVector, point: Point) -> Any:
+    def begin(self, theta: Vector) -> Any:
         """The state before the first step."""
-        ...
+        raise NotImplementedError
 
     def step(self, function: OfVector, point: Point, state: Any) -> Move:
         """One step."""
-        ...
+        raise NotImplementedError
+
+    def init(self, params: Tree) -> Descent:
+        """What training keeps before the first step."""
+        return Descent(self.begin(ravel_pytree(params)[0]), jnp.zeros((), bool))
+
+    def descend(
+        self, function: Function, params: Tree, value, grads: Tree, state: Descent
+    ) -> tuple[Tree, Descent]:
+        """One step of training: what to add to the parameters, and what to keep.
+
+        A method that is stuck stays where it is.
+
+        Args:
+            function: what is minimised, loss and penalty over the whole training part.
+            params: θ.
+            value: J(θ).
+            grads: ∇J(θ).
+            state: from the step before.
+        """
+        theta, unravel = ravel_pytree(params)
+        point = Point(theta, value, ravel_pytree(grads)[0])
+        move = self.step(OfVector(function, unravel), point, state.memory)
+        here = Move(point, state.memory, state.stuck, move.passes)
+        move = jax.tree.map(lambda new, old: jnp.where(state.stuck, old, new), move, here)
+        return unravel(move.point.theta - theta), Descent(move.state, move.stuck)
+
+
+def stuck(rule: object, state: Any) -> bool:
+    """Whether training is over because its method gets no further; a rule never says so."""
+    return isinstance(rule, Method) and bool(state.stuck)

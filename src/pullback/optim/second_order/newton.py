@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from .. import ranges
-from .method import Move, OfVector, Point
+from .method import Method, Move, OfVector, Point
 
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(Method):
     """Newton's method, damped: to the stationary point of the parabola at hand.
 
     Update:  params ← params − (H + damping · I)⁻¹ g
@@ -41,7 +41,7 @@ class Newton:
     def memory(self, size, itemsize):
         return 3 * size**2 * itemsize
 
-    def begin(self, function, point):
+    def begin(self, theta):
         return ()
 
     def step(self, function: OfVector, point: Point, state):

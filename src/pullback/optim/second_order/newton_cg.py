@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from .. import ranges
-from .method import Move, OfVector, Point, Vector
+from .method import Method, Move, OfVector, Point, Vector
 from .wolfe import search
 
 
 @dataclass(frozen=True)
-class NewtonCG:
+class NewtonCG(Method):
     """Newton's method by conjugate gradients, and a line search.
 
     Update:  params ← params + length · d, where H d ≈ −g is solved by conjugate gradients until
@@ -43,7 +43,7 @@ class NewtonCG:
     def memory(self, size, itemsize):
         return 11 * size * itemsize
 
-    def begin(self, function, point):
+    def begin(self, theta):
         return ()
 
     def step(self, function: OfVector, point: Point, state):

@@ -174,7 +174,7 @@ def _walk(method: Method, steps: int, watch: Callable, function: Any, params: Tr
         _Walk(
             jnp.zeros((), jnp.int32),
             first,
-            method.begin(flat, first),
+            method.begin(theta),
             no,
             no,
             jax.tree.map(
