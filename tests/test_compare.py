@@ -63,6 +63,18 @@ def test_the_same_seed_twice_is_not_counted_twice(tmp_path):
     assert [[run.name for run in group.runs] for group in groups] == [["a", "b"], ["c"]]
 
 
+def test_a_group_is_called_by_its_experiment_where_no_other_run_has_that_name(tmp_path):
+    """The two rates are two groups of one experiment's name; the other name is one group's own."""
+    runs = [
+        a_run(tmp_path / f"{rate}-{seed}", seed, rate) for rate in (0.1, 0.2) for seed in (0, 1)
+    ]
+    histories = [History.read(run) for run in runs]
+    assert [group.name for group in grouped(histories)] == ["0.1-0 and 1 more", "0.2-0 and 1 more"]
+    for history in histories[2:]:
+        history.config["name"] = "faster"
+    assert [group.name for group in grouped(histories)][1] == "faster (2 runs)"
+
+
 def test_curves_are_averaged_over_the_epochs_that_all_have(tmp_path):
     runs = [a_run(tmp_path / "a", 0, 0.1, epochs=2), a_run(tmp_path / "b", 1, 0.1, epochs=3)]
     (group,) = grouped([History.read(run) for run in runs])

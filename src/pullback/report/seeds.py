@@ -60,7 +60,8 @@ class Group:
     """Runs with the same settings, but for the seed.
 
     Attributes:
-        name: what they are called together: the first run's name, and how many there are.
+        name: what they are called together: the name of their experiment, where no other run has
+            it, or that of the first run; and how many there are.
         runs: the runs, in the order given.
     """
 
@@ -97,10 +98,14 @@ def grouped(histories: Sequence[History]) -> list[Group]:
         again = f"{settings} {history.config.get('seed')}"
         found.setdefault((settings, seen[again]), []).append(history)
         seen[again] += 1
-    return [
-        Group(
-            named[id(runs[0])] + (f" and {len(runs) - 1} more" if len(runs) > 1 else ""),
-            tuple(runs),
-        )
-        for runs in found.values()
-    ]
+    return [Group(_together(runs, histories, named), tuple(runs)) for runs in found.values()]
+
+
+def _together(runs: list[History], histories: Sequence[History], named: dict[int, str]) -> str:
+    if len(runs) == 1:
+        return named[id(runs[0])]
+    name = runs[0].config.get("name")
+    of_that_name = {id(run) for run in histories if run.config.get("name") == name}
+    if name and of_that_name == {id(run) for run in runs}:
+        return f"{name} ({len(runs)} runs)"
+    return f"{named[id(runs[0])]} and {len(runs) - 1} more"

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
+# A name of so many letters leaves no room for three in a line of the legend.
+LONG = 16
+
+
 def training_loss(histories: Sequence[History]) -> Figure | Absent:
     """Overlay the loss of the training part by epoch."""
     return _overlay(histories, "train", "loss")
@@ -70,7 +74,7 @@ def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Abse
         label_values(axes, key, [y for curve in each for y in curve], start)
         axes.set_xlabel("epoch")
         ink.whole_ticks(axes.xaxis)
-        ink.legend(canvas, axes, columns=3)
+        ink.legend(canvas, axes, columns=3 if max(map(len, curves)) < LONG else 2)
 
     said = ", ".join(f"{words.short(run)} {say(key, y[-1][1].mean)}" for run, y in curves.items())
     return Figure(
