@@ -38,14 +38,15 @@ from pullback.optim.core import Link, Outermost
 from pullback.record import Record
 from pullback.train import Kept, Plan, Progress, Selection, Task, begin, fit
 
-# 50 examples in batches of 8: seven steps an epoch, the last of them smaller.
-EPOCHS, STEPS = 4, 28
+# 50 examples in batches of 10: five steps an epoch. A smaller last batch, and layers that are
+# measured, would each be a second copy of the step to compile; `test_resume` has both.
+EPOCHS, STEPS = 4, 20
 PICTURE = (4, 4, 1)
 NET = chain(Affine(5), Relu(), Dropout(0.2), Affine(4), Relu(), Affine(2))
 ARRAYS = [f"affine{i}/{name}" for i in (1, 2, 3) for name in ("bias", "weight")]
 
 
-def batches(size: int = 8) -> Batches:
+def batches(size: int = 10) -> Batches:
     draw = np.random.default_rng(0)
     x = draw.uniform(size=(50, 16)).astype(np.float32)
     y = np.eye(2, dtype=np.float32)[draw.integers(0, 2, 50)]
@@ -77,12 +78,13 @@ class Moments:
         checkpoint.save(self.folder, arrays, asdict(progress) | {"metrics_bytes": self.record.size})
 
 
-def assert_resumes(folder: Path, task: Task, steps: int, size: int = 8, **how: Any) -> Progress:
+def assert_resumes(folder: Path, task: Task, steps: int, size: int = 10, **how: Any) -> Progress:
     """Train whole, and stopped after so many steps: the same weights, states and rows, bit for bit.
 
     Returns the progress with which training ended.
     """
-    data, plan, whole, record = batches(size), Plan(EPOCHS, evaluate_steps=5), Record(), Record()
+    plan = Plan(EPOCHS, evaluate_epochs=0, evaluate_steps=4, watch_epochs=0)
+    data, whole, record = batches(size), Record(), Record()
     how["parts"] = {"validation": data}
     unbroken, ended = fit(task, data, plan, record=whole, **how)
     moments = Moments(folder, record, steps)
@@ -169,7 +171,7 @@ def test_every_rule_that_stands_alone(tmp_path, rule):
 
 
 @pytest.mark.parametrize(
-    "rule", beside([SGD(resolve(s, 7, STEPS)) for s in cases.SCHEDULES]), ids=["first", "last"]
+    "rule", beside([SGD(resolve(s, 5, STEPS)) for s in cases.SCHEDULES]), ids=["first", "last"]
 )
 def test_every_schedule_side_by_side(tmp_path, rule):
     assert_resumes(tmp_path, task_of(rule), 12)
@@ -202,7 +204,7 @@ def test_every_augmentation_in_turn(tmp_path):
     [
         # So large a step that evaluations are soon no better; the best weights come back.
         (Selection(patience=3, min_delta=0.01), "patience"),
-        (Selection(target=0.66, keep="best"), "target"),
+        (Selection(target=0.682, keep="best"), "target"),
     ],
     ids=["patience", "target"],
 )
@@ -212,7 +214,7 @@ def test_every_stopping(tmp_path, selection, ended):
     assert end.ended == ended
 
 
-@pytest.mark.parametrize("steps", [1, 7, 20])
+@pytest.mark.parametrize("steps", [1, 5, 13])
 @pytest.mark.parametrize(
     "rule",
     [
