@@ -139,7 +139,8 @@ def beside(rules) -> list:
 
 def stepping(rule: Any) -> Any:
     """The rule, put before one that takes steps if it takes none."""
-    return Chain((rule, SGD(0.1))) if isinstance(rule, Link) else rule
+    both: Any = (rule, SGD(0.1))
+    return Chain(both) if isinstance(rule, Link) else rule
 
 
 def stands_beside(rule) -> bool:

@@ -1,16 +1,16 @@
 """All workers of a network in one compiled program, exactly as they would run apart.
 
-The leading axis of every array of the state is the worker. What a plan of faults takes away comes
-in as masks, so that another plan, another block of rounds and another seed compile nothing anew.
+The leading axis of every array of the state is the worker. This is the host's side: what comes into
+the rounds, what is written down of them, and when they end; `rounds` is compiled.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +22,14 @@ from ..record import Record
 from ..train import Batch, Learner, Part, Task, begin
 from ..train.measure import sums
 from ..tree import Tree, shortest
-from .algorithm import Algorithm, Seat, Slots, Stage, Turn, hubs, message_key, turns
-from .algorithm.core import lossless, mean, size
+from .algorithm import Algorithm, Seat, Slots, Turn, hubs, turns
 from .clock import Clock
-from .codec import Codec, Cost, Dense, error_feedback
+from .codec import Codec, Cost, Dense
 from .faults import Edges, Faults
-from .local import Flat, Local, LocalState, RoundWork, draw_key
-from .mix import mix_all
+from .local import Flat, Local, LocalState
 from .mixing import Weights, data_shares
 from .phase import Schedule
+from .rounds import Block, Net, Seen, run_rounds
 from .spectrum import implied_weights
 
 How = Literal["vmap", "map", "auto"]
@@ -141,7 +140,7 @@ class Simulation:
         faults.check(schedule.n)
         clock.check(schedule.n)
         local.check(task)
-        self._net = _Net(task, algorithm, _rounds(algorithm, schedule), codec, flat, "vmap")
+        self._net = Net(task, algorithm, _rounds(algorithm, schedule), codec, flat, "vmap")
         self.shares = (
             data_shares(amounts, schedule.n)
             if schedule.phases[0].on_loss == "mass"
@@ -256,14 +255,14 @@ class Simulation:
         return jax.tree.map(jnp.copy, slots)
 
     def _use(self, how: Any) -> None:
-        self._net = _Net(*self._net[:-1], how)
+        self._net = Net(*self._net[:-1], how)
         self.progress.how = how
 
     def _tried(self) -> str:
         """The way in which a round took less time."""
         block = self._block_of(range(1))
         for how in ("vmap", "map"):
-            net = _Net(*self._net[:-1], how)
+            net = Net(*self._net[:-1], how)
             for _ in range(2):  # the first call compiles
                 slots = jax.tree.map(jnp.copy, self.slots)
                 began = time.perf_counter()
@@ -282,8 +281,8 @@ class Simulation:
                 raise _diverged(int(np.argmin(seen.finite[r])), first + r, self._net.task)
             self._write(first + r, block, r, seen)
 
-    def _call(self, net: _Net, slots: Slots, block: _Block, first: int, count: int):
-        return _run(
+    def _call(self, net: Net, slots: Slots, block: Block, first: int, count: int):
+        return run_rounds(
             net,
             slots,
             self._data,
@@ -294,7 +293,7 @@ class Simulation:
             np.int32(count),
         )
 
-    def _block_of(self, rounds: range) -> _Block:
+    def _block_of(self, rounds: range) -> Block:
         """The masks and rows of these rounds, filled up to a whole block."""
         n, local = self._size, self._local
         shown = range(rounds.start, rounds.start + self._block)
@@ -320,7 +319,7 @@ class Simulation:
                 rows[r, i, : mine.shape[0], : mine.shape[1]] = np.where(mine < 0, -1, there)
             donor[r] = self._donors(turn, plan.alive[r], plan.returned[r])
         returned = plan.returned & (donor != np.arange(n))
-        return _Block(rows, steps, plan.alive, returned, donor, plan.up, send)
+        return Block(rows, steps, plan.alive, returned, donor, plan.up, send)
 
     def _donors(self, turn: Sequence[Turn], alive: np.ndarray, returned: np.ndarray) -> np.ndarray:
         """Whose parameters each worker takes that comes back: of the first neighbour that was up.
@@ -335,7 +334,7 @@ class Simulation:
                 donors[i] = able[0] if len(able) else i
         return donors
 
-    def _write(self, t: int, block: _Block, r: int, seen: _Seen) -> None:
+    def _write(self, t: int, block: Block, r: int, seen: Seen) -> None:
         """Count what a round has cost, and add its row."""
         alive, costs = block.alive[r], Cost(0)
         messages, phases, arrived = 0, [], []
@@ -369,7 +368,7 @@ class Simulation:
         )
 
     def _sent(
-        self, t: int, block: _Block, r: int
+        self, t: int, block: Block, r: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Cost]]:
         """Ends, arrival and cost of a round's messages by turn; first what rejoining takes."""
         net = self._net
@@ -396,176 +395,6 @@ class Simulation:
             return jnp.tensordot(jnp.asarray(self.shares, a.dtype), a, 1)
 
         return jax.tree.map(one, self.slots["local"].state)
-
-
-class _Net(NamedTuple):
-    """All that is static in the compiled rounds."""
-
-    task: Task
-    algorithm: Algorithm
-    rounds: tuple[tuple[Turn, ...], ...]
-    codec: Codec
-    flat: Flat
-    how: str
-
-
-class _Block(NamedTuple):
-    """What comes into a block of rounds; R rounds, T turns, E edges at most.
-
-    Shapes: rows (R, n, steps, batch), −1 for none; steps, alive, returned, donor (R, n);
-        up, send (R, T, E)
-    """
-
-    rows: Any
-    steps: Any
-    alive: Any
-    returned: Any
-    donor: Any
-    up: Any
-    send: Any
-
-
-class _Seen(NamedTuple):
-    """What comes out of one round.
-
-    Shapes: loss, steps, finite (n,); distance, drift and all of health ()
-    """
-
-    loss: Any
-    steps: Any
-    finite: Any
-    distance: Any
-    drift: Any
-    health: dict[str, Any]
-
-
-@functools.partial(jax.jit, static_argnames="net", donate_argnames="slots")
-def _run(net: _Net, slots: Slots, data: Batch, block: _Block, shares, seed, first, count):
-    """Take the first `count` rounds of a block; the others of it are passed by.
-
-    One program serves every number of rounds, so that a cut anywhere changes no bit.
-    """
-
-    def take(slots, r):
-        here = jax.tree.map(lambda a: a[r], block)
-        return _round(net, slots, data, here, shares, seed, first + r)
-
-    def skip(slots, r):
-        return slots, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-
-    like = jax.eval_shape(take, slots, 0)[1]
-    return jax.lax.scan(
-        lambda slots, r: jax.lax.cond(r < count, take, skip, slots, r),
-        slots,
-        jnp.arange(block.steps.shape[0], dtype=np.int32),
-    )
-
-
-def _round(net: _Net, slots: Slots, data: Batch, here: _Block, shares, seed, t):
-    """One round of all workers."""
-    algorithm = net.algorithm
-    slots = before = _rejoined(algorithm, slots, here)
-    drift, worked, turn = jnp.zeros((), shares.dtype), here.alive, 0
-    for stage in algorithm.stages:
-        emit = functools.partial(_emit, net, stage, data, seed, t)
-        workers = jnp.arange(here.steps.shape[0], dtype=np.int32)
-        slots, value = _each(net.how, emit, slots, here.rows, here.steps, workers)
-        if stage == algorithm.stages[0]:
-            # Whose local work failed is seen here; after mixing its neighbours have failed too.
-            worked = jax.vmap(tree.all_finite)((slots, value)) | ~here.alive
-        sent: Any = None
-        whole = value
-        for _ in [each for each in net.rounds[0] if each[0] == stage]:
-            masks = here.up[turn], here.send[turn]
-            value, said, memory = _exchange(net, turn, value, slots.get("memory"), masks, seed, t)
-            slots = slots if memory is None else slots | {"memory": memory}
-            sent, turn = said if sent is None else sent, turn + 1
-        own = sent if algorithm.own == "sent" else whole
-        drift = drift + size(mean(value - own, shares))
-        absorb = jax.vmap(functools.partial(algorithm.absorb, stage), (0, 0, 0, None))
-        slots = absorb(slots, value, sent, t)
-    slots = jax.tree.map(lambda new, old: _where(here.alive, new, old), slots, before)
-    models, finite = jax.vmap(algorithm.model)(slots), jax.vmap(tree.all_finite)(slots)
-    local = slots["local"]
-    there = here.alive.astype(shares.dtype) / here.alive.astype(shares.dtype).sum()
-    apart = jnp.sum((models - mean(models, there)[None]) ** 2, 1)
-    return slots, _Seen(
-        loss=jnp.where(here.alive, local.loss, jnp.zeros_like(local.loss)),
-        steps=jnp.where(here.alive, local.steps, 0),
-        finite=jnp.where(jnp.all(worked), finite, worked),
-        distance=jnp.sqrt(there @ apart),
-        drift=drift,
-        health=algorithm.health(slots, shares),
-    )
-
-
-def _rejoined(algorithm: Algorithm, slots: Slots, here: _Block) -> Slots:
-    """The slots, where those that come back have another's parameters."""
-
-    def join(slots):
-        models = jax.vmap(algorithm.model)(slots)
-        joined = jax.vmap(algorithm.rejoin)(slots, models[here.donor])
-        return jax.tree.map(lambda new, old: _where(here.returned, new, old), joined, slots)
-
-    return jax.lax.cond(jnp.any(here.returned), join, lambda slots: slots, slots)
-
-
-def _emit(net: _Net, stage: Stage, data: Batch, seed, t, slots: Slots, rows, steps, worker):
-    """What one worker does in a stage before it sends."""
-
-    def batch(i):
-        chosen = rows[i]
-        # A row that is none stands for the first of the batch, with a weight of 0.
-        x, y, weight = (a[jnp.where(chosen < 0, chosen[0], chosen)] for a in data)
-        return Batch(x, y, jnp.where(chosen < 0, jnp.zeros_like(weight), weight))
-
-    key = draw_key(seed, worker, t)
-    work = RoundWork(net.task, net.flat, batch, steps, key)
-    return net.algorithm.emit(stage, slots, work, t)
-
-
-def _exchange(net: _Net, turn: int, value, memory, masks, seed, t):
-    """One turn: all messages encoded, decoded and mixed. Return also what they said, and memory."""
-
-    def way(each: Turn) -> Callable:
-        return functools.partial(_send_and_mix, net, turn, each, seed)
-
-    ways = [way(each[turn]) for each in net.rounds]
-    if len(ways) == 1:
-        return ways[0](value, memory, masks, t)
-    return jax.lax.switch(t % len(ways), ways, value, memory, masks, t)
-
-
-def _send_and_mix(net: _Net, turn: int, each: Turn, seed, value, memory, masks, t):
-    stage, phase = each
-    up, send = (mask[: phase.edges] for mask in masks)
-    said = value
-    if stage.coded and not (memory is None and lossless(net.codec, value.dtype)):
-        shapes, senders = stage.shapes(net.flat.shapes), np.unique(phase.src)
-
-        def one(v, owed, sender):
-            key = message_key(seed, t, turn, sender)
-            fed = error_feedback(net.codec, v, owed, key, shapes)
-            return fed.decoded, fed.memory
-
-        owed = jnp.zeros_like(value) if memory is None else memory
-        decoded, rest = jax.vmap(one)(value[senders], owed[senders], senders)
-        said = value.at[senders].set(decoded)
-        if memory is not None:
-            sends = jnp.zeros(len(value), bool).at[phase.src].max(send)
-            memory = _where(sends, memory.at[senders].set(rest), memory)
-    own = said if net.algorithm.own == "sent" else value
-    return mix_all(phase, own, up & send, said), said, memory
-
-
-def _each(how: str, one: Callable, *args):
-    """Map over workers: all at once, or one after another."""
-    return jax.vmap(one)(*args) if how == "vmap" else jax.lax.map(lambda a: one(*a), args)
-
-
-def _where(mask, a, b):
-    """One array or the other for each worker."""
-    return jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
 
 @functools.partial(jax.jit, static_argnames=("task", "flat"))
