@@ -21,7 +21,7 @@ from pullback.loss import SquaredError
 from pullback.maps import Affine, chain
 from pullback.optim import SGD, Momentum
 from pullback.peers import algorithm as algorithms
-from pullback.peers import simulate
+from pullback.peers import rounds
 from pullback.peers.algorithm import (
     DPSGD,
     Algorithm,
@@ -672,7 +672,7 @@ def test_push_sum_whose_mass_is_lost_agrees_on_a_wrong_mean(monkeypatch):
         there = phase.weight * jax.numpy.where(up, 1.0, 0.0)
         return (phase.keep[:, None] * x).at[phase.dst].add(there[:, None] * sent[phase.src])
 
-    monkeypatch.setattr(simulate, "mix_all", wasteful)
+    monkeypatch.setattr(rounds, "mix_all", wasteful)
     case = Case(Wasteful(), CASES["push-sum"].schedule, ref_push)
     simulated = simulation(case, data=NOTHING, faults=Faults(loss=0.2))
     simulated.run(15)
