@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from pullback.errors import ConfigError
+from pullback.peers.algorithm import DPSGD, FedAvg, GradientTracking, PushSum
 from pullback.peers.clock import Clock
+from pullback.peers.codec import Codec, Dense, TopK
+from pullback.peers.describe import describe, disagreement, links
 from pullback.peers.mixing import EqualShares, MetropolisHastings, Push
 from pullback.peers.phase import Schedule, gossip
-from pullback.peers.spectrum import effective_neighbours, gap
+from pullback.peers.spectrum import effective_neighbours, gap, implied_weights
 from pullback.peers.survey import cuts, survey
 from pullback.peers.topology import (
     Complete,
@@ -198,3 +201,132 @@ def test_what_breaks_against_trying_each():
         assert {each.lost for each in cuts(EdgeList(edges, directed=True))} == wanted
         found += len(wanted)
     assert found > 50
+
+
+# As sentences and as a row
+
+
+def test_a_survey_is_told_in_sentences():
+    told = str(survey(Stars(), message_bytes=1000, clock=Clock(latency=0.5)))
+    assert "A round has 3 phases and 10 messages, 10 kB." in told
+    assert "1 round to 1 %" in told
+    assert "What is minimised is the mean over all data." in told
+    assert "Without worker 2 the rest falls into 3 parts, and 0, 1 are cut off" in told
+    assert "Any one link or worker can fail" in str(survey(Ring(5)))
+    turning = str(survey(OnePeerExponential(6)))
+    assert "which repeat after 3 rounds" in turning
+    assert "kB" not in turning
+
+
+def test_a_bias_is_warned_of():
+    told = str(survey(Path(5), EqualShares()))
+    # The ends have 1/5 of the data, and by degrees 2 of 2 + 3 + 3 + 3 + 2.
+    assert "has 0.2 of the data and counts for 0.1538" in told
+    assert "Warning" not in str(survey(Path(5)))
+
+
+def test_the_worst_that_can_break_is_told_first():
+    lines = [line for line in str(survey(Star(30))).splitlines() if line.startswith("Without")]
+    assert lines[0].startswith("Without worker 0 ")
+    assert "and 16 more are cut off" in lines[0]
+    assert len(lines) == 12
+    assert "18 more links or workers cannot fail" in str(survey(Star(30)))
+
+
+def test_a_row_does_not_grow_with_the_square_of_the_network():
+    seen = survey(Path(60))
+    row = seen.row()
+    assert len(row["cuts"]) == 59 + 58
+    assert len(json.dumps(row)) < 30_000
+    middle = next(cut for cut in row["cuts"] if cut["lost"] == [29, 30])
+    assert (middle["parts"], middle["cut_off"]) == (2, 30)
+    assert row["bias"] == pytest.approx(0, abs=1e-12)
+    assert row["rounds_to_one_percent"] == seen.rounds_to(0.01)
+
+
+# What an algorithm makes of it
+
+SHAPES, DENSE = ((3, 2), (2,)), Dense()
+
+
+def described(topology, algorithm, codec: Codec = DENSE, mixing=None, weights=None):
+    return describe(topology, mixing, weights, algorithm, codec, SHAPES, np.float32, Clock())
+
+
+def test_what_is_sent_is_what_the_algorithm_sends():
+    one, two = (described(Ring(4), each()) for each in (DPSGD, GradientTracking))
+    assert (one["message_bytes"], one["survey"]["bytes"]) == (32, 8 * 32)
+    # Parameters and trackers travel together, in one message of twice the length.
+    assert (two["message_bytes"], two["survey"]["bytes"]) == (64, 8 * 64)
+    assert sum(each[2] for each in two["sends"]) == two["survey"]["messages"] == 8
+    assert sum(each[3] for each in two["sends"]) == two["survey"]["bytes"]
+    assert one["links"] == [each[:2] for each in one["sends"]]
+    pushed = described(Ring(4), PushSum(), mixing=Push(), weights=[1, 2, 3, 4])
+    assert pushed["message_bytes"] == 36
+    assert pushed["survey"]["bias"] == 0
+    # The hub answers in full what it gathers in few bytes.
+    codec = TopK(share=0.25)
+    few = described(Star(3), FedAvg(), codec)
+    assert few["survey"]["bytes"] == 2 * codec.cost(SHAPES, np.float32).total + 2 * 32
+
+
+def test_a_draw_of_clients_sends_less():
+    row = described(Star(11), FedAvg(share=0.2))
+    assert row["drawn"]
+    assert not described(Star(11), FedAvg())["drawn"]
+    # Two of ten leaves answer in a round, and two of the next are told.
+    assert row["survey"]["messages"] == pytest.approx(4)
+    assert row["survey"]["most_in"] == 2
+    assert sum(each[3] for each in row["sends"]) == pytest.approx(4 * 32)
+
+
+def test_a_description_is_plain_and_leaves_large_matrices_out():
+    row = described(Stars(), FedAvg())
+    assert json.loads(json.dumps(row)) == row
+    np.testing.assert_allclose(row["matrix"], 1 / 6, rtol=1e-8)
+    assert row["hubs"] == [False, False, True, True, False, False]
+    large = described(Ring(130), DPSGD())
+    assert large["matrix"] is large["disagreement"] is None
+    assert large["eigenvalues"][1] == pytest.approx((1 + 2 * math.cos(2 * math.pi / 130)) / 3)
+
+
+def test_links_of_all_rounds_of_a_period():
+    assert links(OnePeerExponential(4).schedule()) == links(ExponentialGraph(4).schedule())
+    assert len(links(OnePeerExponential(4).schedule())) == 8
+
+
+@pytest.mark.parametrize(
+    ("topology", "mixing"), [(Ring(6), None), (ExponentialGraph(6), None), (Path(5), EqualShares())]
+)
+def test_disagreement_shrinks_as_vectors_do(topology, mixing):
+    schedule = topology.schedule(mixing)
+    found, weights = disagreement(schedule), implied_weights(schedule)
+    draw = np.random.default_rng(0).normal(size=(schedule.n, 4000))
+    root = np.sqrt(weights)[:, None]
+
+    def apart(x):
+        return np.linalg.norm(root * (x - weights @ x), axis=0)
+
+    # Starts that are alike in all directions of the weighted coordinates.
+    x = draw / root
+    start, before = np.sqrt(np.mean(apart(x) ** 2)), apart(x)
+    for t in range(6):
+        assert np.sqrt(np.mean(apart(x) ** 2)) / start == pytest.approx(
+            found["typical"][t], rel=0.05
+        )
+        assert (apart(x) <= found["worst"][t] * before * (1 + 1e-9)).all()
+        x = schedule.matrix(t) @ x
+    for t in range(5, 12):
+        rate = found["worst"][t + 1] / found["worst"][t]
+        assert rate <= 1 - gap(schedule) + 1e-6
+
+
+def test_disagreement_of_push_sum_is_that_of_its_ratios():
+    schedule = Path(4).schedule(Push())
+    found, x, mass = disagreement(schedule), np.eye(4)[0], np.ones(4)
+    for t in range(len(found["worst"])):
+        z = x / mass
+        left = np.linalg.norm(z - 1 / 4) / np.linalg.norm(np.eye(4)[0] - 1 / 4)
+        assert left <= found["worst"][t] + 1e-9
+        x, mass = schedule.matrix(t) @ x, schedule.matrix(t) @ mass
+    assert found["worst"][-1] < 1e-4

@@ -27,6 +27,9 @@ from .codec import Sign as Sign
 from .codec import TopK as TopK
 from .codec import error_feedback as error_feedback
 from .codec import require_contraction as require_contraction
+from .describe import describe as describe
+from .describe import disagreement as disagreement
+from .describe import links as links
 from .faults import POLICIES as POLICIES
 from .faults import Edges as Edges
 from .faults import Faults as Faults
@@ -51,6 +54,7 @@ from .partition import Partition as Partition
 from .partition import Quantity as Quantity
 from .partition import Shards as Shards
 from .partition import partition_report as partition_report
+from .partition import partition_text as partition_text
 from .phase import Phase as Phase
 from .phase import Schedule as Schedule
 from .phase import gossip as gossip

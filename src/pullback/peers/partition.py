@@ -8,7 +8,7 @@ afterwards to even sizes out: what does not fit is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -321,6 +321,55 @@ def partition_report(parts: Sequence[np.ndarray], labels: np.ndarray | int) -> d
     distances = np.array([row.get("distance", 0.0) for row in rows])
     whole["distance"] = float(distances @ sizes / sizes.sum()) if sizes.any() else None
     return whole
+
+
+def partition_text(report: Mapping[str, Any], classes: Sequence[str] | None = None) -> str:
+    """Say what `partition_report` found, in a few lines and a table of the workers.
+
+    Args:
+        report: its row.
+        classes: the names of the labels; their numbers, where there are none.
+
+    >>> parts, labels = [np.array([0, 1]), np.array([2, 3])], np.array([0, 0, 0, 1])
+    >>> print(partition_text(partition_report(parts, labels)))
+    4 examples for 2 workers: 2 to 2 each, the largest 1 times the mean.
+    Distance of labels from those of all (total variation): 0.25 on average.
+    worker  examples  distance  effective  labels
+         0         2      0.25          1  0: 2
+         1         2      0.25          2  0: 1, 1: 1
+    """
+    workers, dropped = report["workers"], report["dropped"]
+    lines = [
+        f"{report['examples']} examples for {len(workers)} workers: {report['smallest']} to "
+        f"{report['largest']} each"
+        + (f", the largest {report['imbalance']:.3g} times the mean" if report["imbalance"] else "")
+        + (f"; {dropped} dropped." if dropped else ".")
+    ]
+    header, rows = ["worker", "examples"], [[str(r["worker"]), str(r["examples"])] for r in workers]
+    last = [""] * (1 + len(workers))
+    if "distance" in report:
+        distance = report["distance"]
+        if distance is not None:
+            lines.append(
+                f"Distance of labels from those of all (total variation): {distance:.3g} on "
+                "average."
+            )
+        header += ["distance", "effective"]
+        for row, cells in zip(workers, rows, strict=True):
+            cells += [f"{row[key]:.3g}" if key in row else "–" for key in ("distance", "effective")]
+        last = ["labels", *(_most(row["labels"], classes) for row in workers)]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for cells, labels in zip([header, *rows], last, strict=True):
+        told = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"{told}  {labels}".rstrip())
+    return "\n".join(lines)
+
+
+def _most(counts: Sequence[int], classes: Sequence[str] | None) -> str:
+    """The labels that a worker has, those it has most of first; of many, the first few."""
+    order = sorted((k for k in range(len(counts)) if counts[k]), key=lambda k: (-counts[k], k))
+    told = [f"{classes[k] if classes else k}: {counts[k]}" for k in order[:6]]
+    return ", ".join(told) + (f" and {len(order) - 6} more" if len(order) > 6 else "")
 
 
 def _number(labels: np.ndarray | int) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -12,8 +13,14 @@ import numpy as np
 from . import require, spectrum
 from .clock import Clock
 from .mixing import Mixing, Weights, data_shares
-from .phase import Schedule
 from .topology import Topology
+
+# One phase as the clock wants it: who sends, who hears, and the bytes of a message; None where they
+# are not known.
+Sent = tuple[np.ndarray, np.ndarray, int | None]
+
+# Workers that a sentence names before it only counts them.
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,21 @@ class Cut:
             )
         if self.orphans:
             lose = "loses its hub" if len(self.orphans) == 1 else "lose their hub"
-            told += f"; {', '.join(map(str, self.orphans))} {lose}"
+            told += f"; {_named(self.orphans)} {lose}"
         return f"without {lost} {told}"
+
+    def row(self) -> dict[str, Any]:
+        """As JSON, of a size that does not grow with the network: who is cut off is counted."""
+        parts, cut_off = len(self.parts), len(self.cut_off)
+        return {"lost": list(self.lost), "parts": parts, "cut_off": cut_off, "says": str(self)}
 
 
 @dataclass(frozen=True)
 class Survey:
     """What can be said of a topology before it trains; all of it plain numbers.
 
-    What is said of a round is the mean over a period; "most" is of the worst round.
+    What is said of a round is the mean over a period; "most" is of the worst round. Printed, it is
+    a few lines for a reader.
 
     Args:
         workers: n.
@@ -116,6 +129,66 @@ class Survey:
         left = 1 - self.long_run_gap
         return 1.0 if left <= 0 else math.inf if left >= 1 else math.log(share) / math.log(left)
 
+    def row(self) -> dict[str, Any]:
+        """As JSON, with the bias and the rounds to 1 %."""
+        return asdict(self) | {
+            "data_weights": list(self.data_weights),
+            "implied_weights": list(self.implied_weights),
+            "bias": self.bias,
+            "rounds_to_one_percent": self.rounds_to(0.01),
+            "cuts": [cut.row() for cut in self.cuts],
+        }
+
+    def __str__(self) -> str:
+        period = f", which repeat after {self.period} rounds" if self.period > 1 else ""
+        near = self.effective_neighbours
+        lines = [
+            f"{self.workers} workers, {_plural(self.edges, 'link')}{period}",
+            f"A round has {_plural(self.phases, 'phase')} and {_plural(self.messages, 'message')}"
+            + (f", {_size(self.bytes)}." if self.bytes is not None else "."),
+            self._busiest(),
+            f"Disagreement shrinks by {self.gap:.4g} of itself in a round at least (the gap), by "
+            f"{self.long_run_gap:.4g} in the long run: {self._rounds()} to 1 %.",
+            "" if near is None else f"Effective neighbours: {near:.3g} of {self.workers}.",
+            "" if self.seconds is None else f"Exchanging takes {self.seconds:.4g} s of a round.",
+            self._bias(),
+            *(self._cuts() or ["Any one link or worker can fail: the rest stays connected."]),
+        ]
+        return "\n".join(line for line in lines if line)
+
+    def _busiest(self) -> str:
+        size = ""
+        if self.most_bytes_in is not None:
+            size = f" ({_size(self.most_bytes_in)} and {_size(self.most_bytes_out)})"
+        return (
+            f"The busiest is worker {self.busiest}; most taken in is "
+            f"{_plural(self.most_in, 'message')}, most sent {self.most_out}{size}."
+        )
+
+    def _rounds(self) -> str:
+        rounds = self.rounds_to(0.01)
+        return f"{_plural(math.ceil(rounds), 'round')}" if math.isfinite(rounds) else "never"
+
+    def _bias(self) -> str:
+        """Warn of an objective that is not the mean over the data."""
+        if self.bias < 1e-9:
+            return "What is minimised is the mean over all data."
+        off = [abs(a - b) for a, b in zip(self.data_weights, self.implied_weights, strict=True)]
+        worst = max(range(self.workers), key=off.__getitem__)
+        return (
+            f"Warning: what is minimised is not the mean over all data. Worker {worst} has "
+            f"{self.data_weights[worst]:.4g} of the data and counts for "
+            f"{self.implied_weights[worst]:.4g}. Mix with MetropolisHastings, or with Push where "
+            "links go one way, to mend it."
+        )
+
+    def _cuts(self) -> list[str]:
+        """Say what breaks, the worst first."""
+        worst = sorted(self.cuts, key=lambda cut: -len(cut.cut_off))
+        told = [f"{str(cut).capitalize()}." for cut in worst[:_NAMED]]
+        more = len(self.cuts) - len(told)
+        return told + ([f"{more} more links or workers cannot fail without harm."] if more else [])
+
 
 def survey(
     topology: Topology,
@@ -124,6 +197,7 @@ def survey(
     *,
     message_bytes: int | None = None,
     clock: Clock | None = None,
+    sent: Sequence[Sequence[Sent]] | None = None,
 ) -> Survey:
     """Survey a topology.
 
@@ -132,7 +206,9 @@ def survey(
         mixing: how; None for the usual.
         weights: the amounts of data of the workers; None for equal ones.
         message_bytes: the size of one message, encoded.
-        clock: what links can carry. It has a use only with message_bytes.
+        clock: what links can carry. It has a use only where the bytes are known.
+        sent: what an algorithm sends in each of some rounds, phase by phase; None for one message
+            of message_bytes over each edge of each phase.
 
     Raises:
         ConfigError: the topology cannot be mixed so; some workers never hear of others.
@@ -145,30 +221,34 @@ def survey(
     graph, schedule = topology.graph(), topology.schedule(mixing, weights)
     require.connected(schedule, "training")
     keeps_sums = schedule.phases[0].on_loss == "mass"
-    implied = spectrum.implied_weights(schedule)
     shares = data_shares(weights, schedule.n, topology.without_data())
-    messages, period = sum(each.edges for each in schedule.phases), schedule.period
-    into, out, link = _traffic(schedule)
-    size = message_bytes
+    # Push-sum begins with the amounts of data, and divides: it has no weights of its own.
+    implied = shares if keeps_sums else spectrum.implied_weights(schedule)
+    if sent is None:
+        sent = [
+            [(each.src, each.dst, message_bytes) for each in phases] for phases in schedule.rounds
+        ]
+    known = all(size is not None for phases in sent for _, _, size in phases)
+    count, load = _Load.of(sent, schedule.n), _Load.of(sent, schedule.n, sized=True)
     return Survey(
         workers=schedule.n,
         edges=graph.number_of_edges(),
-        period=period,
-        phases=len(schedule.phases) / period,
-        messages=messages / period,
+        period=schedule.period,
+        phases=sum(map(len, sent)) / len(sent),
+        messages=count.total / len(sent),
         gap=spectrum.gap(schedule),
         long_run_gap=spectrum.long_run_gap(schedule),
         effective_neighbours=None if keeps_sums else spectrum.effective_neighbours(schedule),
         data_weights=tuple(shares.tolist()),
         implied_weights=tuple(implied.tolist()),
-        busiest=int((into + out).max(0).argmax()),
-        most_in=int(into.max()),
-        most_out=int(out.max()),
-        bytes=None if size is None else messages * size / period,
-        most_bytes_in=None if size is None else int(into.max()) * size,
-        most_bytes_out=None if size is None else int(out.max()) * size,
-        most_bytes_link=None if size is None else link * size,
-        seconds=None if size is None or clock is None else _seconds(schedule, clock, size),
+        busiest=int((count.into + count.out).max(0).argmax()),
+        most_in=int(count.into.max()),
+        most_out=int(count.out.max()),
+        bytes=load.total / len(sent) if known else None,
+        most_bytes_in=int(load.into.max()) if known else None,
+        most_bytes_out=int(load.out.max()) if known else None,
+        most_bytes_link=load.link if known else None,
+        seconds=_seconds(sent, clock, schedule.n) if known and clock else None,
         cuts=tuple(cuts(topology)),
     )
 
@@ -222,27 +302,67 @@ def _parts(graph: nx.Graph | nx.DiGraph) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(map(tuple, parts), key=lambda part: (-len(part), part)))
 
 
-def _traffic(schedule: Schedule) -> tuple[np.ndarray, np.ndarray, int]:
-    """Messages into and out of each worker, (period, n) each; the most over one link in a round."""
-    into = np.array([_counted((e.dst for e in one), schedule.n) for one in schedule.rounds])
-    out = np.array([_counted((e.src for e in one), schedule.n) for one in schedule.rounds])
-    over = [_counted(e.dst * e.n + e.src for e in one).max() for one in schedule.rounds]
-    return into, out, int(max(over))
+@dataclass(frozen=True)
+class _Load:
+    """Messages, or bytes, of some rounds.
+
+    Shapes: into, out (R, n): of each worker in each round.
+
+    Args:
+        into: taken in.
+        out: sent.
+        link: most over one link in a round, one way.
+        total: of all rounds.
+    """
+
+    into: np.ndarray
+    out: np.ndarray
+    link: int
+    total: int
+
+    @classmethod
+    def of(cls, sent: Sequence[Sequence[Sent]], n: int, sized: bool = False) -> _Load:
+        into, out, link = np.zeros((len(sent), n), int), np.zeros((len(sent), n), int), 0
+        for r, phases in enumerate(sent):
+            over = np.zeros(n * n, int)
+            for src, dst, size in phases:
+                np.add.at(over, dst * n + src, (size or 0) if sized else 1)
+            table = over.reshape(n, n)
+            into[r], out[r], link = table.sum(1), table.sum(0), max(link, int(over.max()))
+        return cls(into, out, link, int(into.sum()))
 
 
-def _counted(numbers: Iterable[np.ndarray], n: int = 0) -> np.ndarray:
-    return np.bincount(np.concatenate(list(numbers)), minlength=n)
-
-
-def _seconds(schedule: Schedule, clock: Clock, size: int) -> float:
+def _seconds(sent: Sequence[Sequence[Sent]], clock: Clock, n: int) -> float:
     """What the clock says of the phases of a round, without local work, on average."""
-    still = np.zeros(schedule.n, int)
+    still = np.zeros(n, int)
     rounds = [
-        clock.round_time(still, [(each.src, each.dst, size) for each in phases]).seconds
-        for phases in schedule.rounds
+        clock.round_time(still, [(src, dst, size or 0) for src, dst, size in phases]).seconds
+        for phases in sent
     ]
     return sum(rounds) / len(rounds)
 
 
 def _listed(workers: tuple[int, ...]) -> str:
-    return f"{', '.join(map(str, workers))} {'is' if len(workers) == 1 else 'are'}"
+    return f"{_named(workers)} {'is' if len(workers) == 1 else 'are'}"
+
+
+def _named(workers: tuple[int, ...]) -> str:
+    """Name workers, the first few of many."""
+    named = ", ".join(map(str, workers[:_NAMED]))
+    more = len(workers) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _plural(count: float, noun: str) -> str:
+    return f"{count:.6g} {noun}" + ("" if count == 1 else "s")
+
+
+def _size(size: float | None) -> str:
+    """Say a number of bytes in decimal units.
+
+    >>> _size(512), _size(796840)
+    ('512 B', '797 kB')
+    """
+    size = size or 0
+    power = min(int(math.log10(max(size, 1)) / 3), 4)
+    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
