@@ -57,7 +57,9 @@ def simulation(**kwargs) -> Simulation:
 
 
 def state(simulated: Simulation) -> dict[str, np.ndarray]:
-    return simulated.save()[0]
+    """What the workers have; not what was counted."""
+    arrays = simulated.save()[0]
+    return {name: each for name, each in arrays.items() if not name.startswith("traffic/")}
 
 
 def assert_same_bits(first: Simulation, second: Simulation) -> None:
@@ -148,15 +150,19 @@ def test_workers_one_by_one_are_workers_at_once():
 
 def test_auto_tries_both_and_says_what_it_took():
     simulated = simulation(how="auto")
+    assert not simulated.trial
+    simulated.run(1)
     assert set(simulated.trial) == {"vmap", "map"}
     assert simulated.how == min(simulated.trial, key=simulated.trial.__getitem__)
     assert simulated.progress.how == simulated.how
-    assert_same_bits(simulated, simulation())  # the trial left no trace
-    # and a resumed one goes on in the same way
+    assert_same_bits(simulated, ran(1, how=simulated.how))  # the trial left no trace
+    # and a resumed one goes on in the same way, without a trial of its own
     arrays, progress = simulated.save()
-    resumed = simulation()
+    resumed = simulation(how="auto")
     resumed.restore(arrays, progress | {"how": "map"})
+    resumed.run(1)
     assert resumed.how == "map"
+    assert not resumed.trial
 
 
 # Faults
@@ -223,6 +229,38 @@ def test_bytes_and_seconds_are_those_of_the_formulas():
     )
 
 
+def test_links_have_what_was_really_sent_on_them(tmp_path):
+    plan = Faults(loss=0.3, crashes=((2, 1, 3),))
+    simulated = ran(5, faults=plan)
+    links = {(src, dst): (messages, size) for src, dst, messages, size in simulated.links()}
+    # Each sends two messages a round. Worker 2 sends none while it is down; then it asks 1 for all.
+    assert links == {
+        (i, j % N): ((3, 12 * D) if i == 2 else (6, 24 * D) if (i, j) == (1, 2) else (5, 20 * D))
+        for i in range(N)
+        for j in (i - 1 + N, i + 1)
+    }
+    assert sum(messages for messages, _ in links.values()) == simulated.progress.messages
+    assert sum(size for _, size in links.values()) == simulated.progress.bytes
+    # They are saved, and are counted on from there.
+    resumed = simulation(faults=plan)
+    resumed.restore(*ran(2, faults=plan).save())
+    resumed.run(3)
+    assert resumed.links() == simulated.links()
+    arrays, progress = resumed.save()
+    with pytest.raises(CheckpointError, match="no traffic of a network of 5"):
+        resumed.restore(arrays | {"traffic/bytes": np.zeros((2, 2), int)}, progress)
+
+
+@pytest.mark.parametrize("local", [LOCAL, Local(2, "epoch", 5), Local(1, batch_size="all")])
+def test_steps_and_examples_are_those_of_the_rows(local):
+    planner = simulation(local=local, faults=Faults(crashes=((1, 0, 1),)))._planner
+    for t in (0, 1):
+        steps = planner.masks(range(t, t + 1)).steps[0]
+        made = [planner.rows(t, i) for i in range(N) if t or i != 1]
+        assert steps.sum() == sum(map(len, made))
+        assert planner.examples(steps) == sum(int((rows >= 0).sum()) for rows in made)
+
+
 # Evaluation
 
 
@@ -235,8 +273,13 @@ def test_every_worker_is_evaluated_and_what_they_are_together():
     part = evaluated()
     simulated = ran(4, evaluate=part, every=2)
     found = list(simulated.record.rows("evaluation"))
-    assert [row["round"] for row in found] == [2, 4]
-    last = found[-1]["parts"]["held-out"]
+    assert [row["round"] for row in found] == [0, 2, 4]
+    last, rows = found[-1]["parts"]["held-out"], round_rows(simulated)
+    assert found[-1]["epoch"] == 4 * N * 12 / 64 == sum(row["examples"] for row in rows) / 64
+    for name in ("messages", "seconds"):
+        assert found[-1][name] == pytest.approx(sum(row[name] for row in rows))
+    assert found[-1]["bytes"] == simulated.progress.bytes
+    assert found[0]["epoch"] == found[0]["bytes"] == 0
     alone = [part["held-out"].evaluate(TASK, simulated.learner(i)) for i in range(N)]
     for ours, theirs in zip(last["workers"], alone, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
@@ -255,6 +298,7 @@ def test_statistics_of_maps_stay_local_and_their_mean_is_evaluated():
     )
     # They do not travel: only the parameters are counted.
     assert simulated.progress.payload == 3 * 10 * 4 * D
+    assert simulated.progress.examples == 3 * N * 12
 
 
 def test_rows_go_to_the_record_that_is_given(tmp_path):

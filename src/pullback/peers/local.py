@@ -65,6 +65,12 @@ class Local:
             return self.length if size else 0
         return self.length * math.ceil(size / self.batch_size)
 
+    def examples(self, size: int) -> int:
+        """Return on how many of its so many examples a worker trains in a round."""
+        if self.unit == "epoch":
+            return self.length * size
+        return self.steps(size) * self.width(size)
+
     def width(self, size: int) -> int:
         """Return how many examples its batches have at most."""
         return size if isinstance(self.batch_size, str) else self.batch_size
