@@ -292,7 +292,9 @@ def test_the_commented_file_tells_of_every_key_and_every_name():
             assert re.search(shown, section, re.MULTILINE), (name, key)
     registries = (config.INITIALIZERS, config.LAYERS, config.JOINS, config.LOSSES)
     registries += (config.AUGMENTATIONS, config.SCHEDULES, config.PENALTIES)
-    for registry in (*registries, config.RULES, config.METHODS, {"skip": 0, "towers": 0}):
+    registries += (config.TOPOLOGIES, config.MIXINGS, config.ALGORITHMS, config.CODECS)
+    registries += (config.PARTITIONS, config.RULES, config.METHODS)
+    for registry in (*registries, {"skip": 0, "towers": 0}):
         for name in registry:
             assert f'"{name}"' in text, name
 
@@ -309,6 +311,18 @@ def test_the_keys_without_a_default_are_shown_with_values_that_fit():
         source = {"data": 'source = "xor"'}.get(section, "")
         header = f"[{section}]" if section else ""
         config.parse(tomllib.loads(f"{header}\n{source}\n{line}"), "the commented file")
+
+
+def test_the_commented_sections_parse_and_hold_the_defaults():
+    text = files("pullback").joinpath("experiment.toml").read_text("utf-8")
+    lines = text[text.index("# [peers]\n") : text.index("# Topologies, with")].splitlines()
+    shown = [line.removeprefix("# ") for line in lines if not line.startswith("# address")]
+    shown = [line for line in shown if not line.startswith("#") and "mixing" not in line]
+    given = tomllib.loads("\n".join(shown))
+    assert given["peers"].pop("cluster") == {"deadline": 60.0, "hub_death": "recover"}
+    assert (given["peers"].pop("on_loss"), given["peers"].pop("weigh")) == ("self", "data")
+    first = config.parse({"peers": {"topology": "stars"}}, "a test")
+    assert config.parse(given, "the commented file") == first
 
 
 def test_the_schema_describes_every_key_of_the_default_file():

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from pullback import config, maps
+from pullback import config, initializer, maps, peers
 from pullback.errors import ConfigError
 from pullback.loss import SquaredError
 from pullback.optim import SGD, Adam, Chain, ClipByNorm, Cosine, Frozen, Split, Table, Warmup
@@ -38,7 +38,7 @@ def test_names_become_objects():
         bias = false
         initializer = {name = "normal", scale = 0.5}
     """)
-    weight = config.initializer.Normal(0.5)
+    weight = initializer.Normal(0.5)
     expected = [
         maps.Affine(7, False, weight),
         maps.LeakyRelu(0.2),
@@ -197,3 +197,56 @@ def test_a_key_may_have_the_name_of_its_table():
     table["rule"] = {"name": "momentum", "learning_rate": 0.1, "momentum": "much"}
     with pytest.raises(ConfigError, match=r"^rule\.momentum: should be a valid number"):
         config.parse(table, "a test")
+
+
+PEERS = """
+[peers]
+topology = {name = "ring", workers = 5}
+mixing = {name = "lazy", of = "laplacian"}
+algorithm = {name = "choco", rate = 0.2}
+codec = {name = "top-k", share = 0.1}
+partition = {name = "dirichlet", alpha = 0.1}
+rounds = 7
+local = {length = 3}
+faults = {loss = 0.1, crashes = [[1, 2, 4], [2, 5]], rejoin = "own"}
+clock = {upload = [1.0, 2.0, 3.0, 4.0, 5.0], download = inf}
+"""
+
+
+def test_a_section_of_peers_becomes_their_objects_and_reads_back():
+    experiment = parse(PEERS)
+    assert experiment.peers is not None
+    network = experiment.peers.build()
+    assert network.topology == peers.Ring(5)
+    assert network.mixing == peers.Lazy(peers.Laplacian())
+    assert network.algorithm == peers.Choco(0.2)
+    assert network.codec == peers.TopK(0.1)
+    assert network.partition == peers.Dirichlet(0.1)
+    assert network.faults == peers.Faults(loss=0.1, crashes=((1, 2, 4), (2, 5)), rejoin="own")
+    assert network.clock.upload == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert experiment.peers.work("all") == peers.Local(3, batch_size="all")
+    assert parse(experiment.toml()) == experiment
+    for engine in ("simulate", "cluster"):
+        again = parse(f'[peers]\ntopology = "stars"\nengine = "{engine}"')
+        assert parse(again.toml()) == again
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('topology = "rin"', "unknown name 'rin' for peers.topology.*did you mean 'ring'"),
+        ('topology = "ring"', "the key 'peers.topology.workers' is missing"),
+        ("", "the key 'peers.topology' is missing"),
+        ('topology = "stars"\nlocal = {lenght = 1}', "unknown key 'peers.local.lenght'.*'length'"),
+        ('topology = "stars"\nfaults = {loss = 2.0}', r"loss must be in \[0, 1\], got 2.0"),
+        ('topology = "stars"\nfaults = {crashes = [[1]]}', r"'peers.faults.crashes\[0\]\[1\]'"),
+        ('topology = "stars"\ncluster = {deadline = 1.0}', "wants engine = 'cluster'"),
+        ('topology = "stars"\nengine = "cluster"\nworkers = "map"', "is of a simulation"),
+        ('topology = "stars"\n[train]\nepochs = 2', "train.epochs has no use .* peers.rounds"),
+        ('topology = "stars"\n[selection]\npatience = 2', "selection.patience has no use"),
+        ('topology = "stars"\n[tune]\ntrials = 2', "tune.trials has no use .*pullback sweep"),
+    ],
+)
+def test_a_section_of_peers_refuses_what_does_not_fit(text, said):
+    with pytest.raises(ConfigError, match=said):
+        parse(f"[peers]\n{text}")

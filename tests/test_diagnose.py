@@ -520,3 +520,12 @@ def test_learning_curve_tells_every_training(tmp_path):
     assert shown.stderr.count("validation error") == 4
     assert "Error against number of examples" in out.read_text()
     assert "whole numbers" in refused("learning-curve", "--sizes", "ten", code=2)
+
+
+def test_what_is_for_one_network_with_a_rule_refuses_others(run, tmp_path):
+    method = ["-s", "rule=lbfgs", "-s", "train.batch_size=all", "-s", "check.enabled=false"]
+    assert "LBFGS sees all examples" in refused("learning-curve", *method, code=2)
+    file = tmp_path / "peers.toml"
+    file.write_text('peers = {topology = "stars"}')
+    for verb in ("learning-curve", "lr-range"):
+        assert "a network of workers, in the section [peers]" in refused(verb, file, code=2)

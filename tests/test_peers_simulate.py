@@ -148,8 +148,15 @@ def test_workers_one_by_one_are_workers_at_once():
         np.testing.assert_allclose(value, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_auto_tries_both_and_says_what_it_took():
-    simulated = simulation(how="auto")
+def test_auto_is_by_rule_so_that_two_runs_have_the_same_bits():
+    assert simulation(how="auto").how == "vmap"
+    star = Star(N).schedule()
+    some = Simulation(TASK, FedAvg(share=0.5), star, DATA, PARTS, local=LOCAL)
+    assert some.how == "map"
+
+
+def test_a_trial_tries_both_and_says_what_it_took():
+    simulated = simulation(how="trial")
     assert not simulated.trial
     simulated.run(1)
     assert set(simulated.trial) == {"vmap", "map"}
@@ -158,7 +165,7 @@ def test_auto_tries_both_and_says_what_it_took():
     assert_same_bits(simulated, ran(1, how=simulated.how))  # the trial left no trace
     # and a resumed one goes on in the same way, without a trial of its own
     arrays, progress = simulated.save()
-    resumed = simulation(how="auto")
+    resumed = simulation(how="trial")
     resumed.restore(arrays, progress | {"how": "map"})
     resumed.run(1)
     assert resumed.how == "map"

@@ -22,17 +22,6 @@ def public(module, base):
 ABSTRACT = {maps.Map, maps.Elementwise, loss.Loss, penalty.Penalty, initializer.Initializer}
 ABSTRACT |= {penalty.Proximable}
 ABSTRACT |= {optim.Rule, optim.Method, optim.Schedule}
-REGISTRIES = [
-    config.INITIALIZERS,
-    config.LAYERS,
-    config.JOINS,
-    config.LOSSES,
-    config.PENALTIES,
-    config.AUGMENTATIONS,
-    config.RULES,
-    config.METHODS,
-    config.SCHEDULES,
-]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +47,6 @@ def test_joins_are_those_maps_that_want_several_wires():
 
 
 def test_names_are_unique_and_of_one_spelling():
-    names = [name for registry in REGISTRIES for name in registry]
+    names = [name for registry in config.REGISTRIES for name in registry]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)

@@ -14,6 +14,7 @@ from .augment import Compose, Setting
 from .check import refuse_estimates
 from .config import Experiment
 from .data import Batches, Examples, Loaded, load
+from .dealt import Dealt, deal
 from .errors import ConfigError, ShapeError
 from .loss import ClassWeighted, Loss, balanced
 from .maps import BatchNorm, Net, Run
@@ -26,11 +27,15 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment with its data: all that training takes."""
+    """An experiment with its data: all that training takes.
+
+    `dealt` is what belongs to a network of workers, for an experiment over peers.
+    """
 
     experiment: Experiment
     loaded: Loaded
     task: Task
+    dealt: Dealt | None = None
 
     def examples(self) -> dict[str, Examples]:
         """The parts that there are, by name."""
@@ -131,7 +136,8 @@ def prepare(
         )
     if experiment.train.batch(len(loaded.train)) == 1:
         _refuse_constant_norms(net, shapes)
-    rule = _rule(experiment, len(loaded.train))
+    dealt = None if experiment.peers is None else deal(experiment, loaded.train)
+    rule = _rule(experiment, len(loaded.train), dealt)
     _refuse_what_cannot_fit(net, rule, x)
     _refuse_what_cannot_train(net, x)
     if isinstance(rule, Method):
@@ -139,7 +145,10 @@ def prepare(
     if experiment.check.enabled:
         refuse_estimates(net)
     penalty = Sum(tuple(each.build() for each in experiment.penalty))
-    penalty.check(jax.eval_shape(net.init, jax.random.key(0), x)[0])
+    params = jax.eval_shape(net.init, jax.random.key(0), x)[0]
+    penalty.check(params)
+    if dealt is not None:
+        dealt.check(params)
     task = Task(
         net,
         loss,
@@ -148,8 +157,10 @@ def prepare(
         _augmentation(experiment, loaded.train, loss, columns),
         classifies=classes is not None,
     )
-    prepared = Prepared(experiment, loaded, task)
-    if isinstance(rule, Method):
+    prepared = Prepared(experiment, loaded, task, dealt)
+    if dealt is not None:
+        dealt.local.check(task)
+    elif isinstance(rule, Method):
         require_whole(rule, prepared.batches(loaded.train))
     return prepared
 
@@ -190,8 +201,10 @@ def _loss(experiment: Experiment, train: Examples) -> Loss:
         raise error.at(where) from None
 
 
-def _rule(experiment: Experiment, examples: int) -> Rule | Method:
+def _rule(experiment: Experiment, examples: int, dealt: Dealt | None) -> Rule | Method:
     """The rule, its times in steps: those of an epoch, and of the whole run."""
+    if dealt is not None:
+        return resolve(experiment.rule.build(), dealt.steps_per_epoch, dealt.steps)
     train = experiment.train
     steps_per_epoch = -(-examples // train.batch(examples))
     steps = train.epochs * steps_per_epoch

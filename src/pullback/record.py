@@ -44,6 +44,7 @@ class Record:
         self._place = "a record in memory" if path is None else str(path)
         self._waiting = bytearray()
         self._size = 0
+        self._newest: dict[str, dict[str, Any]] = {}
         if path is None:
             self._file: io.FileIO | io.BytesIO = io.BytesIO()
             return
@@ -89,10 +90,15 @@ class Record:
             fields: what `pullback.jsontext` can hold; arrays and scalars of NumPy and JAX too.
         """
         line = jsontext.encode({"kind": kind, **fields}).encode() + b"\n"
+        self._newest[kind] = fields
         self._waiting += line
         self._size += len(line)
         if len(self._waiting) >= _BUFFER_BYTES:
             self.flush()
+
+    def newest(self, kind: str) -> dict[str, Any] | None:
+        """Return the fields of the last row of a kind that was added here, as they were given."""
+        return self._newest.get(kind)
 
     def flush(self, sync: bool = False) -> None:
         """Hand the waiting rows to the system.

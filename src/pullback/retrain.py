@@ -40,6 +40,7 @@ def retrain(path: Path, strategy: Strategy, out: Path | None = None, **how: Any)
     """
     folder = RunFolder.open(path)
     experiment = config.read(folder.config)
+    experiment.refuse_peers("training again")
     if not folder.finished:
         raise CheckpointError(f"{path} is not finished", next=f"run `pullback resume {path}` first")
     best = read_json(folder.result)["best"]

@@ -15,6 +15,7 @@ from ..config import Experiment
 from ..data import Batches
 from ..errors import ConfigError, DivergedError
 from ..model import precision
+from ..optim import Method
 from ..prepared import Prepared, prepare
 from ..train import Batch, Learner, Part, begin
 from ..train.measure import measure
@@ -122,8 +123,16 @@ def learning_curve(
     """
     if seeds < 1:
         raise ConfigError(f"a learning curve wants at least 1 seed, got {seeds}")
+    experiment.refuse_peers("a learning curve")
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
+        if isinstance(prepared.task.rule, Method):
+            raise ConfigError(
+                f"a learning curve trains on batches, and {type(prepared.task.rule).__name__} "
+                "sees all examples in each step",
+                where="the section [rule]",
+                next="take a rule such as adam",
+            )
         if prepared.loaded.validation is None:
             raise ConfigError(
                 "a learning curve wants a validation part", next="leave it a share in data.split"

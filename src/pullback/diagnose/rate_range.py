@@ -116,6 +116,7 @@ def rate_range(
         raise ConfigError(f"a range of rates wants 0 < low < high, got {low:g} and {high:g}")
     if steps < 10:
         raise ConfigError(f"a range test wants at least 10 steps, got {steps}")
+    experiment.refuse_peers("a range test")
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
         growing = Exponential(low, (high / low) ** (1 / (steps - 1)))

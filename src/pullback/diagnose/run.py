@@ -84,6 +84,7 @@ def diagnose(
         DataError: the data are missing or broken.
     """
     model, folder = load_model(path), RunFolder.open(path)
+    model.experiment.refuse_peers("a diagnosis")
     with precision(model.experiment):
         prepared = prepare_again(folder, model.experiment, data_dir)
         task, learner = prepared.task, Learner(model.params, model.state, ())

@@ -31,7 +31,11 @@ from .phase import Schedule
 from .plan import Masks, Planner, diverged
 from .rounds import Block, Net, Seen, run_rounds
 
-How = Literal["vmap", "map", "auto"]
+How = Literal["auto", "vmap", "map", "trial"]
+
+# Parameters from which on a processor is quicker with one worker after another: their matrices fill
+# it, and those of all together leave its cache.
+_WIDE = 200_000
 HOW = get_args(How)
 
 
@@ -57,8 +61,8 @@ class Simulation:
         progress: how far it came.
         slots: the state, each array with the workers as its first axis.
         shares: of the workers in the objective that is minimised.
-        how: "vmap" or "map"; "auto" until a round of each was timed.
-        trial: the seconds of a round that "auto" has measured, by way; else empty.
+        how: "vmap" or "map"; "trial" until a round of each was timed.
+        trial: the seconds of a round that the trial has measured, by way; else empty.
 
     Args:
         task: what is trained and how.
@@ -74,9 +78,10 @@ class Simulation:
         amounts: of data, for phases that keep sums; others have them in their weights. None for
             equal ones.
         start: the first parameters of each worker, (n, d), in place of those drawn.
-        how: workers all at once ("vmap"), one after another ("map"), or "auto", which times a round
-            of each and takes the faster. On a CPU the second is often faster, and skips who does
-            not work; they round differently, so that "auto" may give other last bits next time.
+        how: workers all at once ("vmap") or one after another ("map"), which skips who does not
+            work; they round differently. "auto" takes the second where only some work in a round,
+            and for wide networks on a processor. "trial" times a round of each and takes the
+            faster; it compiles both, and may give other last bits next time.
         block: rounds in one call of the program.
         evaluate: what is evaluated, by name.
         every: evaluate after each so-manieth round; 0 for never.
@@ -102,7 +107,7 @@ class Simulation:
         seed: int = 0,
         amounts: Weights | None = None,
         start: Any = None,
-        how: How = "vmap",
+        how: How = "auto",
         block: int = 16,
         evaluate: Mapping[str, Part] | None = None,
         every: int = 0,
@@ -127,6 +132,8 @@ class Simulation:
             dtype=first.dtype,
         )
         self.shares = self._planner.shares
+        if how == "auto":
+            how = _usual(self._planner, algorithm, seed, first.size)
         self._net = Net(task, algorithm, self._planner.rounds, codec, flat, how)
         self._parts = [np.asarray(part, np.int32) for part in parts]
         self._data = jax.device_put(Batch(*map(jnp.asarray, data)))
@@ -146,7 +153,7 @@ class Simulation:
 
     @property
     def how(self) -> str:
-        """How workers are mapped; "auto" until the first round was timed."""
+        """How workers are mapped; "trial" until the first round was timed."""
         return self._net.how
 
     def run(self, rounds: int) -> None:
@@ -160,8 +167,8 @@ class Simulation:
         end = self.progress.step + rounds
         if self._every and self.progress.step == 0 and rounds:
             self.add_evaluation()
-        if self.how == "auto" and rounds:
-            self._use(self._tried())
+        if rounds:
+            self.settle()
         while (now := self.progress.step) < end:
             stop = min(end, now + self._block)
             if self._every:
@@ -169,6 +176,11 @@ class Simulation:
             self._advance(stop - now)
             if self._every and stop % self._every == 0:
                 self.add_evaluation()
+
+    def settle(self) -> None:
+        """Make the trial, if one was asked for and not made yet; what is saved then knows its end."""
+        if self.how == "trial":
+            self._use(self._tried())
 
     def models(self) -> Any:
         """Return the parameters of every worker, (n, d)."""
@@ -302,3 +314,9 @@ class Simulation:
 
     def _shares_array(self) -> Any:
         return jnp.asarray(self.shares, self.slots["x"].dtype)
+
+
+def _usual(planner: Planner, algorithm: Algorithm, seed: int, parameters: int) -> How:
+    """How workers are mapped if nothing else is said; the same on every run of a machine."""
+    some = not algorithm.asked(planner.rounds[0], 0, seed).work.all()
+    return "map" if some or (parameters >= _WIDE and jax.default_backend() == "cpu") else "vmap"

@@ -1,0 +1,5 @@
+"""`python -m pullback.cli`: the same as `pullback`."""
+
+from . import main
+
+main()

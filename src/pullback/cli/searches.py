@@ -1,0 +1,87 @@
+"""Verbs that search settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .base import (
+    INTERRUPTED,
+    as_json,
+    data_dir,
+    experiment_file,
+    interruptible,
+    main,
+    options,
+    say,
+    settings,
+    tell,
+)
+
+
+@main.command()
+@experiment_file
+@options(settings, data_dir, as_json)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The study's folder; a study that is there is joined. [default: runs/NAME-tune]",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Go on with the study in DIR, instead of FILE.",
+)
+def tune(file, settings, data_dir, as_json, out, resume) -> None:
+    """Search the settings in the section [tune] of FILE for the best.
+
+    Several processes may work on one study. One that was stopped or killed is taken up again by the
+    same command, or by --resume.
+    """
+    from importlib.util import find_spec
+
+    from ..errors import ConfigError
+
+    if find_spec("optuna") is None:
+        raise ConfigError("tuning wants Optuna", next="pip install 'pullback[tune]'")
+    if resume is not None and (file is not None or settings or out is not None):
+        raise ConfigError("--resume takes everything from its folder, and goes with nothing else")
+    with interruptible() as interrupted:
+        from .. import config
+        from ..report.tuning import write_tuning
+        from ..tune.search import search
+
+        plan = config.read(file if resume is None else resume / "study.toml", settings)
+        folder = resume or out or Path("runs") / f"{plan.name}-tune"
+        found = search(
+            plan, folder, data_dir=data_dir, listen=_trials_done, interrupted=interrupted
+        )
+    page = write_tuning(plan.name, found, folder / "report.html")
+    result = {"study": str(folder), "report": str(page), **found}
+    say(result, as_json, _tuned(found) + f"\nReport: {page}")
+    if len(found["trials"]) < found["wanted"] and interrupted():
+        tell(f"pullback: interrupted; `pullback tune --resume {folder}` goes on")
+        sys.exit(INTERRUPTED)
+
+
+def _trials_done(rows: list[dict[str, Any]], wanted: int) -> None:
+    values = [row["value"] for row in rows if row["state"] == "complete"]
+    tell(f"trial {len(rows)}/{wanted}" + (f"  last {values[-1]:.4g}" if values else ""))
+
+
+def _tuned(found: dict[str, Any]) -> str:
+    from ..report.tuning import over
+
+    rows, best = found["trials"], found["best"]
+    given_up = sum(row["state"] != "complete" for row in rows)
+    lines = [f"{len(rows)} of {found['wanted']} trials, {given_up} of them given up"]
+    if best is not None:
+        spread = "" if best["deviation"] is None else f" ± {best['deviation']:.2g}"
+        lines += [f"best: {best['value']:.6g}{spread}{over(found)}, trial {best['trial']}"]
+        lines += [f"  {key} = {value}" for key, value in best["settings"].items()]
+        lines += [f"Train it: pullback train {found['file']}"]
+    return "\n".join(lines)

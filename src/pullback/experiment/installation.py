@@ -1,0 +1,41 @@
+"""What this installation has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from pathlib import Path
+
+from .. import __version__, config
+from ..data import data_directory
+from .rows import check
+from .run import device
+
+
+def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
+    """Versions, devices, where data lie, and a gradient check of a small network."""
+    small = config.parse(
+        {
+            "data": {"source": "xor", "n": 40, "noise": 0.1},
+            "network": {"hidden": [4], "activation": "tanh"},
+        },
+        "doctor",
+    )
+    report = check(small)
+    found = {
+        "pullback": __version__,
+        "python": platform.python_version(),
+    }
+    found |= {
+        name: importlib.metadata.version(name)
+        for name in ("jax", "jaxlib", "numpy", "scikit-learn")
+    }
+    found |= {"device": device(), "data": str(data_directory(data_dir))}
+    found["parquet"] = (
+        "yes" if importlib.util.find_spec("pyarrow") else "no: pip install 'pullback[parquet]'"
+    )
+    found["gradient check"] = (
+        f"{'ok' if report.ok else 'FAILED'}: worst relative error {report.worst:.1e}"
+    )
+    return found

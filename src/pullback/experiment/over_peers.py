@@ -1,0 +1,249 @@
+"""The training of a network of workers: from its checkpoint or its first weights to its result."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import checkpoint
+from ..errors import CheckpointError, DivergedError, PullbackError
+from ..model import save_model
+from ..peers import Simulation
+from ..peers.ledger import Progress
+from ..prepared import Prepared
+from ..record import Record
+from ..runs import RunFolder
+from ..train import Batch, Part, begin
+from .outcome import Outcome, checked, failed_check, status
+from .rows import write_beginning, write_end, write_peers
+
+# Seconds of rounds between two looks at the keyboard and the progress bar, and rounds at most.
+_PIECE, _MOST = 0.5, 16
+
+
+class RoundTick(NamedTuple):
+    """What a listener is told after each stretch of rounds.
+
+    Attributes:
+        progress: how far the workers have come.
+        rounds: how many there will be.
+        loss: the mean over the workers in the last round; nan if none has made a step.
+        last: the newest evaluation.
+        seconds: how long a round of this stretch took.
+    """
+
+    progress: Progress
+    rounds: int
+    loss: float
+    last: dict[str, Any] | None
+    seconds: float
+
+
+def go_on(
+    prepared: Prepared, folder: RunFolder, listen, interrupted, accept_older: bool = False
+) -> Outcome:
+    """Train from the newest checkpoint, or from the start, and write down how it went."""
+    began = time.perf_counter()
+    with (
+        Record(folder.metrics) as record,
+        Record(folder.timing) as timing,
+        _engine(prepared, record) as engine,
+    ):
+        driver = _Driver(prepared, folder, engine, record, timing, listen)
+        driver.begin(accept_older)
+        error = driver.run(interrupted)
+        stopped = error is None and not driver.done
+        if stopped:
+            driver.save()
+        else:
+            driver.end(error)
+        record.flush(sync=True)
+        check = checked(record)
+        if error is None and not stopped:
+            error = failed_check(record)
+        result = {
+            "status": status(stopped, error),
+            **driver.result(),
+            "check": check and {"ok": check["ok"], "worst": check["worst"]},
+            "seconds": time.perf_counter() - began,
+            "message": None if error is None else str(error),
+        }
+    if not stopped:
+        folder.write_result(result)
+    return Outcome(folder.path, result, error)
+
+
+def _engine(prepared: Prepared, record: Record) -> AbstractContextManager[Any]:
+    """What moves and mixes: the simulation, or the cluster."""
+    dealt, peers = prepared.dealt, prepared.experiment.peers
+    assert dealt is not None
+    assert peers is not None
+    network, train = dealt.network, prepared.loaded.train
+    weight = np.ones(len(train)) if train.weight is None else train.weight
+    targets = train.targets(prepared.dtype, prepared.columns)
+    data = Batch(train.x[:], targets, weight.astype(prepared.dtype))
+    parts = {
+        name: Part(prepared.batches(part), prepared.task.classifies)
+        for name, part in prepared.examples().items()
+    }
+    given = {
+        "local": dealt.local,
+        "codec": network.codec,
+        "faults": network.faults,
+        "clock": network.clock,
+        "seed": prepared.experiment.seed,
+        "amounts": dealt.amounts,
+        "evaluate": parts,
+        "record": record,
+    }
+    return nullcontext(
+        Simulation(
+            prepared.task,
+            network.algorithm,
+            dealt.schedule,
+            data,
+            dealt.parts,
+            how=peers.workers,
+            block=_MOST,
+            **given,
+        )
+    )
+
+
+class _Driver:
+    """The rounds of a run, one stretch after another, and what is written between them."""
+
+    def __init__(self, prepared, folder, engine, record, timing, listen):
+        self.prepared, self.folder, self.engine = prepared, folder, engine
+        self.record, self.timing, self.listen = record, timing, listen
+        self.peers = prepared.experiment.peers
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The newest evaluation; there is one before the first round."""
+        newest = self.record.newest("evaluation")
+        return newest or list(self.record.rows("evaluation"))[-1]
+
+    @property
+    def done(self) -> bool:
+        """Whether all rounds have been made."""
+        return self.engine.progress.step >= self.peers.rounds
+
+    def begin(self, accept_older: bool) -> None:
+        """Take up the newest checkpoint, or write the rows of a beginning."""
+        found = checkpoint.load_latest(self.folder.checkpoints, accept_older)
+        nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
+        arrays, stored = ({}, nothing) if found is None else found
+        self.record.truncate(stored.pop("metrics_bytes"))
+        self.timing.truncate(stored.pop("timing_bytes"))
+        if found is not None:
+            self._restore(arrays, stored)
+            return
+        learner = begin(self.prepared.task, self.prepared.experiment.seed, self.prepared.like)
+        write_beginning(self.prepared, self.record, learner)
+        write_peers(self.prepared, self.record, learner)
+        self.engine.settle()
+        self.engine.add_evaluation()
+        self.save()
+
+    def run(self, interrupted) -> PullbackError | None:
+        """Make the rounds that are left, unless asked to stop; return how they diverged."""
+        piece, progress = 1, self.engine.progress
+        while not self.done and not interrupted():
+            first, began = progress.step, time.perf_counter()
+            stop = self._next(first, piece)
+            try:
+                self.engine.run(stop - first)
+            except DivergedError as error:
+                arrays, stored = self._loaded()
+                self._restore(arrays, stored)
+                return error
+            progress, seconds = self.engine.progress, time.perf_counter() - began
+            self.timing.add("rounds", first=first + 1, last=stop, seconds=seconds)
+            if stop - first == piece:
+                # The first call compiles; growing by steps spares a slow machine an endless one.
+                piece = max(1, min(int(_PIECE * piece / seconds), 4 * piece, _MOST))
+            if _due(stop, self.peers.evaluate, self.peers.rounds):
+                self.engine.add_evaluation()
+            if _due(stop, self.peers.checkpoint, self.peers.rounds):
+                self.save()
+            self._tell(seconds / (stop - first))
+        return None
+
+    def save(self) -> None:
+        """Write a checkpoint; the records are on the disk before it speaks of them."""
+        self.record.flush(sync=True)
+        self.timing.flush(sync=True)
+        sizes = {"metrics_bytes": self.record.size, "timing_bytes": self.timing.size}
+        arrays, progress = self.engine.save()
+        keep = self.prepared.experiment.checkpoint.keep
+        checkpoint.save(self.folder.checkpoints, arrays, progress | sizes, keep)
+
+    def end(self, error: PullbackError | None) -> None:
+        """Write the model that all workers stand for, and the last rows."""
+        self.record.add("traffic", links=self.engine.links())
+        reason = "rounds" if error is None else "diverged"
+        self.record.add("end", reason=reason, keep="last", round=self.engine.progress.step)
+        learner, prepared = self.engine.learner(), self.prepared
+        preparation = prepared.loaded.preparation
+        save_model(self.folder, prepared.experiment, prepared.outputs, preparation, learner)
+        if error is None:
+            write_end(prepared, self.record, learner)
+
+    def result(self) -> dict[str, Any]:
+        """What result.json says of the rounds."""
+        progress = self.engine.progress
+        return {
+            "rounds": progress.step,
+            "epochs": self.last["epoch"],
+            "steps": sum(row["steps"] for row in self.record.rows("round")),
+            "messages": progress.messages,
+            "bytes": progress.bytes,
+            "simulated_seconds": progress.seconds,
+            "best": None,
+            "final": _together(self.last),
+            "ended": None,
+        }
+
+    def _next(self, first: int, piece: int) -> int:
+        """Where a stretch must stop at the latest."""
+        cadences = [each for each in (self.peers.evaluate, self.peers.checkpoint) if each]
+        nexts = [(first // each + 1) * each for each in cadences]
+        return min([first + piece, self.peers.rounds, *nexts])
+
+    def _restore(self, arrays: dict[str, np.ndarray], stored: dict[str, Any]) -> None:
+        try:
+            self.engine.restore(arrays, stored)
+        except TypeError as error:
+            raise CheckpointError(
+                f"the checkpoint's progress is not understood: {error}",
+                next="use the version of pullback that wrote it",
+            ) from error
+
+    def _loaded(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The newest checkpoint; there is always one."""
+        found = checkpoint.load_latest(self.folder.checkpoints)
+        assert found is not None
+        arrays, stored = found
+        return arrays, {k: v for k, v in stored.items() if not k.endswith("_bytes")}
+
+    def _tell(self, seconds: float) -> None:
+        row = self.record.newest("round")
+        assert row is not None
+        losses = np.array([np.nan if each is None else each for each in row["loss"]], float)
+        loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
+        rounds = self.peers.rounds
+        self.listen(RoundTick(self.engine.progress, rounds, loss, self.last, seconds))
+
+
+def _due(step: int, cadence: int, last: int) -> bool:
+    return step == last or (bool(cadence) and step % cadence == 0)
+
+
+def _together(row: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation as one of a single model: what all workers stand for."""
+    parts = {name: part["together"] for name, part in row["parts"].items()}
+    return {key: row[key] for key in ("round", "epoch")} | {"step": row["round"]} | parts
