@@ -46,7 +46,13 @@ def mix_all(
     if phase.on_loss == "pair":
         arrive = arrive & arrive[phase.back]
     return _mix(
-        phase.on_loss, x, x if sent is None else sent, keep, phase.src, phase.dst, weight, arrive
+        phase.on_loss,
+        x,
+        x if sent is None else sent,
+        keep,
+        *_ends(phase.src, phase.dst),
+        weight,
+        arrive,
     )
 
 
@@ -91,12 +97,16 @@ def mix_one(
         jnp.stack([x, *[nothing] * len(ends)]),
         jnp.stack(said),
         np.concatenate([keep[[i]], np.ones(len(ends), keep.dtype)]),
-        np.where(incoming, ends, 0),
-        np.where(incoming, 0, ends),
+        *_ends(np.where(incoming, ends, 0), np.where(incoming, 0, ends)),
         weight[mine],
         np.array(arrive, bool),
     )
     return mixed[0]
+
+
+def _ends(src: np.ndarray, dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In 32 bits, which mean the same whether or not JAX counts in 64."""
+    return src.astype(np.int32), dst.astype(np.int32)
 
 
 @functools.partial(jax.jit, static_argnames="on_loss")

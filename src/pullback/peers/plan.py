@@ -17,7 +17,7 @@ from .faults import Edges, Faults
 from .ledger import Sent
 from .local import Local
 from .mixing import Weights, data_shares
-from .phase import Schedule
+from .phase import Phase, Schedule
 from .spectrum import implied_weights
 
 
@@ -45,6 +45,28 @@ class Masks(NamedTuple):
     def round(self, r: int) -> Masks:
         """Return those of one round, without the axis of rounds."""
         return Masks(*(each[r] for each in self))
+
+
+class Post(NamedTuple):
+    """What one worker is told of a turn: whose messages have arrived, and who did not get its own.
+
+    What was not sent at all has not arrived either.
+    """
+
+    heard: list[int]
+    undelivered: list[int]
+
+    @classmethod
+    def of(cls, phase: Phase, arrived: np.ndarray, worker: int) -> Post:
+        """Return that of a worker, where the messages `arrived`, (E,), have come to their ends.
+
+        >>> from .phase import phase
+        >>> ring = phase({(1, 0): 0.5, (0, 1): 0.5}, n=2)
+        >>> Post.of(ring, np.array([True, False]), 0)
+        Post(heard=[1], undelivered=[1])
+        """
+        heard = phase.src[(phase.dst == worker) & arrived]
+        return cls(heard.tolist(), phase.dst[(phase.src == worker) & ~arrived].tolist())
 
 
 class Planner:

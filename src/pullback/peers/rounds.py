@@ -92,7 +92,7 @@ def _round(net: Net, slots: Slots, data: Batch, here: Block, shares, seed, t):
     slots = before = _rejoined(algorithm, slots, here)
     drift, worked, turn = jnp.zeros((), shares.dtype), here.alive, 0
     for stage in algorithm.stages:
-        emit = functools.partial(_emit, net, stage, data, seed, t)
+        emit = functools.partial(emit_one, net, stage, data, seed, t)
         workers = jnp.arange(here.steps.shape[0], dtype=np.int32)
         slots, value = _each(net.how, emit, slots, here.rows, here.steps, workers)
         if stage == algorithm.stages[0]:
@@ -135,7 +135,7 @@ def _rejoined(algorithm: Algorithm, slots: Slots, here: Block) -> Slots:
     return jax.lax.cond(jnp.any(here.returned), join, lambda slots: slots, slots)
 
 
-def _emit(net: Net, stage: Stage, data: Batch, seed, t, slots: Slots, rows, steps, worker):
+def emit_one(net: Net, stage: Stage, data: Batch, seed, t, slots: Slots, rows, steps, worker):
     """What one worker does in a stage before it sends."""
 
     def batch(i):
