@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,16 @@ _WIDE = 200_000
 HOW = get_args(How)
 
 
+class Lane(NamedTuple):
+    """What the program of a simulation takes, beside what is planned for its rounds."""
+
+    net: Net
+    slots: Slots
+    data: Batch
+    shares: Any
+    seed: int
+
+
 class Simulation:
     """Workers that train together, each on its part of the data.
 
@@ -61,6 +71,8 @@ class Simulation:
         progress: how far it came.
         slots: the state, each array with the workers as its first axis.
         shares: of the workers in the objective that is minimised.
+        block: rounds in one call of the program.
+        examples: the data, as they were given.
         how: "vmap" or "map"; "trial" until a round of each was timed.
         trial: the seconds of a round that the trial has measured, by way; else empty.
 
@@ -137,7 +149,7 @@ class Simulation:
         self._net = Net(task, algorithm, self._planner.rounds, codec, flat, how)
         self._parts = [np.asarray(part, np.int32) for part in parts]
         self._data = jax.device_put(Batch(*map(jnp.asarray, data)))
-        self._seed, self._block = seed, block
+        self._seed, self.block, self.examples = seed, block, data
         self._evaluated, self._every = evaluate or {}, every
         self.record = Record() if record is None else record
         examples = sum(self._planner.sizes)
@@ -170,7 +182,7 @@ class Simulation:
         if rounds:
             self.settle()
         while (now := self.progress.step) < end:
-            stop = min(end, now + self._block)
+            stop = min(end, now + self.block)
             if self._every:
                 stop = min(stop, (now // self._every + 1) * self._every)
             self._advance(stop - now)
@@ -178,7 +190,7 @@ class Simulation:
                 self.add_evaluation()
 
     def settle(self) -> None:
-        """Make the trial, if one was asked for and not made yet; what is saved then knows its end."""
+        """Make the trial, if one was asked for and not made yet, so that what is saved knows it."""
         if self.how == "trial":
             self._use(self._tried())
 
@@ -249,7 +261,7 @@ class Simulation:
     def _tried(self) -> str:
         """The way in which a round took less time."""
         now = self.progress.step
-        _, block = self._block_of(range(now, now + 1))
+        _, block = self.planned(1)
         for how in ("vmap", "map"):
             net = Net(*self._net[:-1], how)
             for _ in range(2):  # the first call compiles
@@ -261,14 +273,9 @@ class Simulation:
 
     def _advance(self, count: int) -> None:
         """Take so many rounds, at most a block, and write their rows."""
-        first = self.progress.step
-        masks, block = self._block_of(range(first, first + count))
-        self.slots, seen = self._call(self._net, self.slots, block, first, count)
-        seen = jax.tree.map(np.asarray, seen)
-        for r in range(count):
-            if not seen.finite[r].all():
-                raise diverged(int(np.argmin(seen.finite[r])), first + r, self._net.task)
-            self._write(first + r, masks.round(r), r, seen)
+        masks, block = self.planned(count)
+        slots, seen = self._call(self._net, self.slots, block, self.progress.step, count)
+        self.accept(slots, seen, masks, count)
 
     def _call(self, net: Net, slots: Slots, block: Block, first: int, count: int):
         return run_rounds(
@@ -282,11 +289,29 @@ class Simulation:
             np.int32(count),
         )
 
-    def _block_of(self, rounds: range) -> tuple[Masks, Block]:
-        """What is planned for these rounds, filled up to a whole block, and with the rows."""
+    def lane(self) -> Lane:
+        """Return what its program takes beside what is planned."""
+        return Lane(self._net, self.slots, self._data, self._shares_array(), self._seed)
+
+    def accept(self, slots: Slots, seen: Seen, masks: Masks, count: int) -> None:
+        """Take what the program made of the next rounds, and write their rows.
+
+        Raises:
+            DivergedError: a worker has a value that is not finite.
+        """
+        self.slots, first = slots, self.progress.step
+        seen = jax.tree.map(np.asarray, seen)
+        for r in range(count):
+            if not seen.finite[r].all():
+                raise diverged(int(np.argmin(seen.finite[r])), first + r, self._net.task)
+            self._write(first + r, masks.round(r), r, seen)
+
+    def planned(self, count: int) -> tuple[Masks, Block]:
+        """Return what is planned for the next rounds, filled up to a whole block, with the rows."""
+        rounds = range(self.progress.step, self.progress.step + count)
         planner = self._planner
-        masks = planner.masks(range(rounds.start, rounds.start + self._block))
-        rows = np.full((self._block, planner.n, *planner.most), -1, np.int32)
+        masks = planner.masks(range(rounds.start, rounds.start + self.block))
+        rows = np.full((self.block, planner.n, *planner.most), -1, np.int32)
         steps = np.zeros_like(masks.steps)
         for r, t in enumerate(rounds):
             steps[r] = masks.steps[r]
