@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 from . import words
 from .history import History, distinct_names, value
 from .seeds import Group, Mean, grouped
+
+# What only runs over peers cost, and what a column of it is called.
+_COSTS = {
+    "rounds": "rounds",
+    "messages": "messages",
+    "bytes": "bytes",
+    "simulated_seconds": "simulated seconds",
+}
 
 
 def compare(runs: Sequence[Path]) -> dict[str, Any]:
@@ -31,6 +40,22 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def _run(name: str, history: History) -> dict[str, Any]:
+    return _common(name, history) | (spent(history) if history.peers else {})
+
+
+def spent(history: History) -> dict[str, Any]:
+    """Sum up what a run over peers has cost: rounds, local steps, and what was sent."""
+    rows = history.all("round")
+    return {
+        "rounds": len(rows),
+        "steps": sum(row["steps"] for row in rows),
+        "messages": sum(row["messages"] for row in rows),
+        "bytes": sum(sum(row["bytes"].values()) for row in rows),
+        "simulated_seconds": math.fsum(row["seconds"] for row in rows),
+    }
+
+
+def _common(name: str, history: History) -> dict[str, Any]:
     return {
         "run": name,
         "status": history.status,
@@ -80,19 +105,28 @@ def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 def text(found: dict[str, Any]) -> str:
     """A comparison as aligned lines for a terminal."""
     runs = found["runs"]
-    header = ["run", "status", *found["differences"], *_measures(runs), "steps", "seconds"]
+    costs = [cost for cost in _COSTS if any(cost in row for row in runs)]
+    header = [
+        "run",
+        "status",
+        *found["differences"],
+        *_measures(runs),
+        *(_COSTS[cost] for cost in costs),
+    ]
+    header += ["steps", "seconds"]
     rows = [
         [
             row["run"],
             row["status"],
             *(values[i] for values in found["differences"].values()),
             *(_measured(row, measure) for measure in _measures(runs)),
+            *(words.cell(row.get(cost), 12) for cost in costs),
             words.cell(row["steps"], 12),
             f"{row['seconds']:.1f}",
         ]
         for i, row in enumerate(runs)
     ]
-    lines = _aligned([header, *rows])
+    lines = aligned([header, *rows])
     several = [group for group in found["groups"] if len(group["seeds"]) > 1]
     if several:
         lines += ["", "Runs that differ only in the seed, mean ± standard deviation:"]
@@ -105,7 +139,7 @@ def text(found: dict[str, Any]) -> str:
             ]
             for group in several
         ]
-        lines += _aligned([header, *rows])
+        lines += aligned([header, *rows])
     return "\n".join(lines)
 
 
@@ -126,7 +160,8 @@ def _measured(row: dict[str, Any], measure: str) -> str:
     return words.cell(found)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Cells in columns that are as wide as their widest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -95,8 +95,18 @@ class History:
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations, in order of training."""
-        return self.all("evaluation")
+        """The evaluations, in order of training.
+
+        Of a run over peers, a part stands for what all workers have together, and a step is a
+        round.
+        """
+        rows = self.all("evaluation")
+        return rows if self.peers is None else [_together(row) for row in rows]
+
+    @cached_property
+    def peers(self) -> dict[str, Any] | None:
+        """What a run over peers says of its network; None of another run."""
+        return self.last("peers")
 
     @cached_property
     def parts(self) -> list[str]:
@@ -127,8 +137,8 @@ class History:
     def final(self) -> dict[str, Any] | None:
         """The evaluation of the weights that training ended with; the last one if it has not."""
         end = self.last("end")
-        if end is None:
-            return self.last("evaluation")
+        if end is None or self.peers is not None:
+            return self.evaluations[-1] if self.evaluations else None
         found = [row for row in self.evaluations if row["step"] == end["step"]]
         return found[-1] if found else None
 
@@ -159,6 +169,12 @@ def value(evaluation: dict[str, Any] | None, part: str, key: str) -> float:
     """
     found = ((evaluation or {}).get(part) or {}).get(key)
     return math.nan if found is None else float(found)
+
+
+def _together(row: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation over peers, with each part where another run has it."""
+    parts = {name: both["together"] for name, both in row["parts"].items()}
+    return row | parts | {"step": row["round"]}
 
 
 def distinct_names(histories: Sequence[History]) -> list[str]:

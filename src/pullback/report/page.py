@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..files import write_bytes, write_text, writing
-from . import figures, words
+from . import figures, peers, words
 from .comparison import differences, flat
 from .figures import Absent, Figure
 from .history import History, distinct_names, value
@@ -97,9 +97,9 @@ class Summary:
             id,
             name,
             history.status,
-            verdict(history),
+            verdict(history) if history.peers is None else peers.verdict(history),
             notices(history),
-            cards(history),
+            cards(history) if history.peers is None else peers.cards(history),
             history.settings,
             list(flat(history.meta)),
         )
@@ -136,9 +136,12 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 
 
 def _one(history: History) -> str:
+    chosen, optional = (_SECTIONS, set()) if history.peers is None else peers.SHOWN
     sections = [
-        Section.of(id, title, [draw(history) for draw in draws]) for id, title, draws in _SECTIONS
+        Section.of(id, title, _without(optional, [draw(history) for draw in draws]))
+        for id, title, draws in chosen
     ]
+    sections = [each for each in sections if each.figures or each.absent]
     folder = history.folder.figures
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -149,15 +152,26 @@ def _one(history: History) -> str:
     return render("run.html", title=history.name, run=run, sections=sections)
 
 
+def _without(optional: set[str], drawn: Sequence[Figure | Absent]) -> list[Figure | Absent]:
+    """Leave out what could not be drawn and need not be."""
+    return [each for each in drawn if isinstance(each, Figure) or each.id not in optional]
+
+
 def _several(histories: Sequence[History]) -> str:
     names = distinct_names(histories)
     overlays = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
     # Where no part was held out, the held-out loss is the training loss: one figure, not two.
     drawn = {figure.id: figure for figure in (draw(histories) for draw in overlays)}
+    over_peers = any(history.peers for history in histories)
+    if over_peers:
+        more = [figures.held_out_metric(histories, along) for along in peers.COSTS]
+        drawn |= {figure.id: figure for figure in more}
+    row = _peers_row if over_peers else _row
     return render(
         "comparison.html",
         title=f"{words.plural(len(histories), 'run')} compared",
-        rows=[_row(name, history) for name, history in zip(names, histories, strict=True)],
+        rows=[row(name, history) for name, history in zip(names, histories, strict=True)],
+        worded="w1 w2 w3" if over_peers else "w1 w2 w4 w9",
         groups=[_group_row(group) for group in grouped(histories) if len(group.runs) > 1],
         differences=differences(histories),
         names=names,
@@ -165,11 +179,16 @@ def _several(histories: Sequence[History]) -> str:
         runs=[
             (
                 Summary.of(history, f"run-{n}", name),
-                Section.of(f"run-{n}-figures", "", [figures.loss_curves(history)]),
+                Section.of(f"run-{n}-figures", "", [_curves(history)]),
             )
             for n, (name, history) in enumerate(zip(names, histories, strict=True), start=1)
         ],
     )
+
+
+def _curves(history: History) -> Figure | Absent:
+    """Draw what one of several runs is known by."""
+    return figures.loss_curves(history) if history.peers is None else peers.worker_metric(history)
 
 
 def _row(name: str, history: History) -> dict[str, str]:
@@ -188,6 +207,13 @@ def _row(name: str, history: History) -> dict[str, str]:
         "gradient check": check_card(check).value.lower(),
         "training time": words.duration(history.seconds),
     }
+
+
+def _peers_row(name: str, history: History) -> dict[str, str]:
+    """Say a run in one line of a comparison with runs over peers: what it cost, not its best."""
+    row, cost = _row(name, history), peers.costs(history)
+    first = {key: row[key] for key in ("run", "status", "part", "accuracy or R²", "loss")}
+    return first | cost | {key: row[key] for key in ("gradient check", "training time")}
 
 
 def _group_row(group: Group) -> dict[str, str]:

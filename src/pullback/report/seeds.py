@@ -68,13 +68,22 @@ class Group:
     name: str
     runs: tuple[History, ...]
 
-    def points(self, part: str, key: str) -> list[tuple[float, Mean]]:
-        """A measure by epoch, where every run has it: the mean over the runs."""
-        curves = [
-            {row["epoch"]: value(row, part, key) for row in run.evaluations} for run in self.runs
-        ]
+    def points(self, part: str, key: str, along: str = "epoch") -> list[tuple[float, Mean]]:
+        """A measure by epoch, or along what else an evaluation says: the mean over the runs.
+
+        It is taken where every run has it: at the same epochs, or at the same rounds over peers,
+        which may differ in their bytes and seconds; these are means too.
+        """
+        at = "epoch" if self.runs[0].peers is None else "round"
+        curves = [{row[at]: row for row in run.evaluations} for run in self.runs]
         shared = sorted(set.intersection(*(set(curve) for curve in curves)))
-        return [(epoch, Mean.of([curve[epoch] for curve in curves])) for epoch in shared]
+        return [
+            (
+                float(np.mean([curve[each][along] for curve in curves])),
+                Mean.of([value(curve[each], part, key) for curve in curves]),
+            )
+            for each in shared
+        ]
 
     def final(self, part: str, key: str) -> Mean:
         """A measure of the weights that training ended with."""

@@ -9,7 +9,7 @@ from . import words
 from .history import History, value
 
 Tone = Literal["good", "bad", "unsure", "plain"]
-_TONES: dict[str, Tone] = {"done": "good", "diverged": "bad"}
+TONES: dict[str, Tone] = {"done": "good", "diverged": "bad"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class Notice:
 def verdict(history: History) -> list[str]:
     """Say in a few sentences what was trained and what came of it."""
     said = [_trained(history), _result(history), _ended(history), _best(history)]
+    return [sentence for sentence in [*said, check_said(history)] if sentence]
+
+
+def check_said(history: History) -> str:
+    """Say that the derivatives are right, or unknown; one that is wrong is told in a notice."""
     check = history.last("check")
     if check is None:
-        said.append("Its derivatives were not checked.")
-    elif check["ok"]:  # one that failed is the matter of a notice
-        said.append(_right(check))
-    return [sentence for sentence in said if sentence]
+        return "Its derivatives were not checked."
+    return _right(check) if check["ok"] else ""
 
 
 def _trained(history: History) -> str:
@@ -153,7 +156,8 @@ def _sentences(notes: list[str]) -> str:
 
 def _unfinished(history: History) -> Notice:
     rows = history.all("step") or history.evaluations
-    last = f"its last row is of step {words.count(rows[-1]['step'])}" if rows else "it has no rows"
+    unit = "step" if history.peers is None else "round"
+    last = f"its last row is of {unit} {words.count(rows[-1][unit])}" if rows else "it has no rows"
     return Notice(
         "Unfinished",
         f"The run has no result.json: it was stopped, or is still going; {last}. "
@@ -205,7 +209,7 @@ def cards(history: History) -> list[Card]:
         found.append(Card("Parameters", words.count(network["parameters"]), note))
     if history.timing:
         found.append(_time_card(history))
-    tone = _TONES.get(history.status, "unsure")
+    tone = TONES.get(history.status, "unsure")
     found.append(Card("Status", history.status.capitalize(), trained_for(history), tone))
     return found
 

@@ -12,6 +12,7 @@ from ..seeds import grouped
 from . import ink
 from .curves import HEIGHT, METRICS, WIDTH, axis_start, label_values, say
 from .figure import Absent, Figure, table
+from .many import ALONG, scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -31,13 +32,20 @@ def held_out_loss(histories: Sequence[History]) -> Figure | Absent:
     return _overlay(histories, _held_out(histories), "loss")
 
 
-def held_out_metric(histories: Sequence[History]) -> Figure | Absent:
-    """Overlay the accuracy (or R²) on a part that was not trained on."""
+def held_out_metric(histories: Sequence[History], along: str = "epoch") -> Figure | Absent:
+    """Overlay the accuracy (or R²) on a part that was not trained on.
+
+    Args:
+        histories: the runs.
+        along: "epoch"; of runs over peers "round", "bytes" and "seconds" too, on which others are
+            left out.
+    """
     part, metrics = _held_out(histories), {history.metric for history in histories}
     if len(metrics) > 1:
         reason = "some of the runs classify, some are regressions"
         return Absent(f"{part}-metric", "Accuracy", reason)
-    return _overlay(histories, part, metrics.pop())
+    chosen = [each for each in histories if along == "epoch" or each.peers is not None]
+    return _overlay(chosen, part, metrics.pop(), along)
 
 
 def _held_out(histories: Sequence[History]) -> str:
@@ -47,11 +55,15 @@ def _held_out(histories: Sequence[History]) -> str:
     return shared[0] if shared else "train"
 
 
-def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Absent:
+def _overlay(
+    histories: Sequence[History], part: str, key: str, along: str = "epoch"
+) -> Figure | Absent:
     name = "loss" if key == "loss" else METRICS[key]
-    title = f"{part.capitalize()} {name}"
+    title, by = f"{part.capitalize()} {name}", along if along == "epoch" else ALONG[along]
     id = f"{part}-{'loss' if key == 'loss' else 'metric'}"
-    curves = {group.name: group.points(part, key) for group in grouped(histories)}
+    if along != "epoch":
+        id, title = f"{id}-{along}", f"{title} by {by}"
+    curves = {group.name: group.points(part, key, along) for group in grouped(histories)}
     curves = {
         run: points
         for run, points in curves.items()
@@ -62,25 +74,28 @@ def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Abse
     each = [[y.mean for _, y in points] for points in curves.values()]
     start = None if key == "loss" else axis_start(each)
     banded = any(y.count > 1 for points in curves.values() for _, y in points)
+    unit, label = scale(along, max(x for points in curves.values() for x, _ in points))
+    whole = along == "round" or (along == "epoch" and all(h.peers is None for h in histories))
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for n, (run, points) in enumerate(curves.items()):
-            x, y = zip(*points, strict=True)
+            x, y = zip(*((at / unit, found) for at, found in points), strict=True)
             ink.curve(axes, x, [each.mean for each in y], **ink.nth(n), label=words.short(run))
             if y[0].count > 1:
                 low, high = [each.low for each in y], [each.high for each in y]
                 axes.fill_between(x, low, high, color=ink.nth(n)["color"], alpha=0.2, linewidth=0)
         label_values(axes, key, [y for curve in each for y in curve], start)
-        axes.set_xlabel("epoch")
-        ink.whole_ticks(axes.xaxis)
+        axes.set_xlabel("epoch" if along == "epoch" else label)
+        if whole:
+            ink.whole_ticks(axes.xaxis)
         ink.legend(canvas, axes, columns=3 if max(map(len, curves)) < LONG else 2)
 
     said = ", ".join(f"{words.short(run)} {say(key, y[-1][1].mean)}" for run, y in curves.items())
     return Figure(
         id=id,
         title=title,
-        caption=f"{title} of {words.plural(len(histories), 'run')} by epoch."
+        caption=f"{part.capitalize()} {name} of {words.plural(len(histories), 'run')} by {by}."
         + (
             " Runs that differ only in the seed are one curve, their mean; the band is where the "
             "mean lies with 95 % certainty."
@@ -88,11 +103,11 @@ def _overlay(histories: Sequence[History], part: str, key: str) -> Figure | Abse
             else ""
         )
         + (" The first values lie below the axis." if start is not None else ""),
-        alt=f"{title} by epoch. Last values: {said}.",
+        alt=f"{part.capitalize()} {name} by {by}. Last values: {said}.",
         image=ink.svg(paint, WIDTH, HEIGHT),
         format="svg",
         table=table(
-            ["run", "epoch", name, *(["low", "high"] if banded else [])],
+            ["run", by, name, *(["low", "high"] if banded else [])],
             [
                 [
                     run,
