@@ -81,25 +81,6 @@ def write_topology(
 
 
 def text(row: Mapping[str, Any]) -> str:
-    """Say the same in a few lines for a terminal."""
-    seen = row["survey"]
-    near, seconds = seen["effective_neighbours"], seen["seconds"]
-    lines = [
-        *sentences(row),
-        f"Disagreement shrinks by {seen['gap']:.4g} of itself in a round at least (the gap), by "
-        f"{seen['long_run_gap']:.4g} in the long run.",
-        "" if near is None else f"Effective neighbours: {near:.3g} of {row['workers']}.",
-        "" if seconds is None else f"Exchanging takes {seconds:.4g} s of a round.",
-        *(f"{each.title}: {each.text}" for each in notices(row)),
-        _safe(row),
-        *(cut["says"] for cut in seen["cuts"][:_TOLD]),
-    ]
-    if len(seen["cuts"]) > _TOLD:
-        lines.append(f"… and {len(seen['cuts']) - _TOLD} more, all of them on the page.")
-    return "\n".join(line for line in lines if line)
-
-
-def text(row: Mapping[str, Any]) -> str:
     """Say the same in lines for a terminal.
 
     Args:
