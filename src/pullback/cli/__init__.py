@@ -10,6 +10,7 @@ Nothing heavy is imported here: `pullback --help` must answer at once, and does 
 from . import checks as checks
 from . import diagnosis as diagnosis
 from . import models as models
+from . import network as network
 from . import pages as pages
 from . import searches as searches
 from . import setup as setup

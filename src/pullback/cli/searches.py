@@ -85,3 +85,39 @@ def _tuned(found: dict[str, Any]) -> str:
         lines += [f"  {key} = {value}" for key, value in best["settings"].items()]
         lines += [f"Train it: pullback train {found['file']}"]
     return "\n".join(lines)
+
+
+@main.command()
+@experiment_file
+@options(settings, data_dir, as_json)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The sweep's folder; one that is there goes on. [default: runs/NAME-sweep]",
+)
+def sweep(file, settings, data_dir, as_json, out) -> None:
+    """Train every combination of the settings in the section [sweep] of FILE, over peers.
+
+    One table and page tell the accuracy of each, and what it cost in rounds, bytes and seconds. One
+    that was stopped or killed is gone on with by the same command.
+    """
+    with interruptible() as interrupted:
+        from .. import config
+        from ..report.sweep import text, write_sweep
+        from ..sweep import sweep
+
+        plan = config.read(file, settings)
+        folder = out or Path("runs") / f"{plan.name}-sweep"
+        found = sweep(plan, folder, data_dir=data_dir, listen=_cell_done, interrupted=interrupted)
+    page = write_sweep(plan.name, found, folder, folder / "report.html")
+    result = {"sweep": str(folder), "report": str(page), **found}
+    say(result, as_json, f"{text(found)}\nReport: {page}")
+    if len(found["cells"]) < found["wanted"]:
+        tell(f"pullback: interrupted; the same command with --out {folder} goes on")
+        sys.exit(INTERRUPTED)
+
+
+def _cell_done(row: dict[str, Any], done: int, cells: int) -> None:
+    said = row["refused"] or ("diverged" if row["score"] is None else f"{row['score']:.4g}")
+    named = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
+    tell(f"cell {done}/{cells}  {named}: {said}")

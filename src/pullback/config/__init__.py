@@ -5,10 +5,14 @@ name. Precedence is defaults, then the file, then settings given one by one (``-
 rule.learning_rate=0.1``).
 """
 
+from .keys import put as put
 from .peers import PeerNetwork as PeerNetwork
 from .peers import Peers as Peers
+from .sections import Choices as Choices
 from .sections import Data as Data
 from .sections import Experiment as Experiment
+from .sections import Range as Range
+from .sections import Sweep as Sweep
 from .tables import ALGORITHMS as ALGORITHMS
 from .tables import AUGMENTATIONS as AUGMENTATIONS
 from .tables import CODECS as CODECS

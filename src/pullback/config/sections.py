@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -243,6 +244,31 @@ _INSTEAD = {
 }
 
 
+class Sweep(Section):
+    """What `pullback sweep` tries: every combination of the axes, over networks of workers.
+
+    axes: by the key of an experiment file, such as "peers.algorithm", the values that are tried.
+    seeds: train each combination from so many seeds, from that of the experiment on.
+    part: by what the cells are judged: its accuracy, or R². goal: what it must reach; the table
+        tells after how many rounds, bytes and simulated seconds it did.
+    """
+
+    axes: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    seeds: int = Field(default=1, ge=1)
+    part: Literal["train", "validation", "test"] = "validation"
+    goal: float | None = None
+
+    @pydantic.field_validator("axes")
+    @classmethod
+    def _whole(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, values in axes.items():
+            if not values:
+                raise ValueError(f"'{key}' has no values")
+            if re.match(r"(data|seed|precision|name|sweep|check)\b", key):
+                raise ValueError(f"'{key}' is the same in every cell of a sweep")
+        return axes
+
+
 class Experiment(Section):
     """One experiment: data, network, loss, rule, penalty, and how long and how closely to train.
 
@@ -275,6 +301,7 @@ class Experiment(Section):
     check: Check = Field(default_factory=Check)
     tune: Tune = Field(default_factory=Tune)
     peers: Peers | None = None
+    sweep: Sweep = Field(default_factory=Sweep)
 
     @pydantic.model_validator(mode="after")
     def _used(self):
@@ -319,6 +346,8 @@ class Experiment(Section):
             table["network"] = {"layers": table["network"]["layers"]}
         if not self.tune.space:
             del table["tune"]
+        if not self.sweep.axes:
+            del table["sweep"]
         if self.peers is not None:
             for name, keys in _ALONE.items():
                 idle = table.get(name, {}) if keys is None else keys

@@ -8,6 +8,7 @@ from .outcome import Outcome as Outcome
 from .outcome import describe as describe
 from .over_peers import RoundTick as RoundTick
 from .rows import check as check
+from .rows import survey_network as survey_network
 from .run import device as device
 from .run import evaluate as evaluate
 from .run import prepare_again as prepare_again

@@ -42,6 +42,30 @@ class RoundTick(NamedTuple):
     seconds: float
 
 
+class Given(NamedTuple):
+    """What an engine trains on, held once for all engines on the same data.
+
+    Attributes:
+        examples: all of the training part.
+        parts: what is evaluated, by name.
+    """
+
+    examples: Batch
+    parts: dict[str, Part]
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Given:
+        """Return that of an experiment."""
+        train, dtype = prepared.loaded.train, prepared.dtype
+        weight = np.ones(len(train)) if train.weight is None else train.weight
+        targets = train.targets(dtype, prepared.columns)
+        parts = {
+            name: Part(prepared.batches(part), prepared.task.classifies)
+            for name, part in prepared.examples().items()
+        }
+        return cls(Batch(train.x[:], targets, weight.astype(dtype)), parts)
+
+
 def go_on(
     prepared: Prepared, folder: RunFolder, listen, interrupted, accept_older: bool = False
 ) -> Outcome:
@@ -59,18 +83,11 @@ def go_on(
         if stopped:
             driver.save()
         else:
-            driver.end(error)
+            write_last(prepared, folder, engine, record, error)
         record.flush(sync=True)
-        check = checked(record)
         if error is None and not stopped:
             error = failed_check(record)
-        result = {
-            "status": status(stopped, error),
-            **driver.result(),
-            "check": check and {"ok": check["ok"], "worst": check["worst"]},
-            "seconds": time.perf_counter() - began,
-            "message": None if error is None else str(error),
-        }
+        result = result_of(engine, record, error, stopped, time.perf_counter() - began)
     if not stopped:
         folder.write_result(result)
     return Outcome(folder.path, result, error)
@@ -78,39 +95,84 @@ def go_on(
 
 def _engine(prepared: Prepared, record: Record) -> AbstractContextManager[Any]:
     """What moves and mixes: the simulation, or the cluster."""
+    return nullcontext(simulation_of(prepared, Given.of(prepared), record))
+
+
+def simulation_of(prepared: Prepared, given: Given, record: Record) -> Simulation:
+    """Return the simulation of an experiment."""
     dealt, peers = prepared.dealt, prepared.experiment.peers
     assert dealt is not None
     assert peers is not None
-    network, train = dealt.network, prepared.loaded.train
-    weight = np.ones(len(train)) if train.weight is None else train.weight
-    targets = train.targets(prepared.dtype, prepared.columns)
-    data = Batch(train.x[:], targets, weight.astype(prepared.dtype))
-    parts = {
-        name: Part(prepared.batches(part), prepared.task.classifies)
-        for name, part in prepared.examples().items()
-    }
-    given = {
-        "local": dealt.local,
-        "codec": network.codec,
-        "faults": network.faults,
-        "clock": network.clock,
-        "seed": prepared.experiment.seed,
-        "amounts": dealt.amounts,
-        "evaluate": parts,
-        "record": record,
-    }
-    return nullcontext(
-        Simulation(
-            prepared.task,
-            network.algorithm,
-            dealt.schedule,
-            data,
-            dealt.parts,
-            how=peers.workers,
-            block=_MOST,
-            **given,
-        )
+    network = dealt.network
+    return Simulation(
+        prepared.task,
+        network.algorithm,
+        dealt.schedule,
+        given.examples,
+        dealt.parts,
+        local=dealt.local,
+        codec=network.codec,
+        faults=network.faults,
+        clock=network.clock,
+        seed=prepared.experiment.seed,
+        amounts=dealt.amounts,
+        how=peers.workers,
+        block=_MOST,
+        evaluate=given.parts,
+        record=record,
     )
+
+
+def write_first(prepared: Prepared, record: Record) -> None:
+    """Write the rows that come before the first round."""
+    learner = begin(prepared.task, prepared.experiment.seed, prepared.like)
+    write_beginning(prepared, record, learner)
+    write_peers(prepared, record, learner)
+
+
+def write_last(
+    prepared: Prepared,
+    folder: RunFolder,
+    engine: Any,
+    record: Record,
+    error: PullbackError | None,
+) -> None:
+    """Write the model that all workers stand for, and the last rows."""
+    record.add("traffic", links=engine.links())
+    reason = "rounds" if error is None else "diverged"
+    record.add("end", reason=reason, keep="last", round=engine.progress.step)
+    learner = engine.learner()
+    preparation = prepared.loaded.preparation
+    save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
+    if error is None:
+        write_end(prepared, record, learner)
+
+
+def result_of(
+    engine: Any, record: Record, error: PullbackError | None, stopped: bool, seconds: float
+) -> dict[str, Any]:
+    """Return what result.json says."""
+    progress, last, check = engine.progress, newest(record), checked(record)
+    return {
+        "status": status(stopped, error),
+        "rounds": progress.step,
+        "epochs": last["epoch"],
+        "steps": sum(row["steps"] for row in record.rows("round")),
+        "messages": progress.messages,
+        "bytes": progress.bytes,
+        "simulated_seconds": progress.seconds,
+        "best": None,
+        "final": _together(last),
+        "ended": None,
+        "check": check and {"ok": check["ok"], "worst": check["worst"]},
+        "seconds": seconds,
+        "message": None if error is None else str(error),
+    }
+
+
+def newest(record: Record) -> dict[str, Any]:
+    """Return the newest evaluation; there is one before the first round."""
+    return record.newest("evaluation") or list(record.rows("evaluation"))[-1]
 
 
 class _Driver:
@@ -120,12 +182,6 @@ class _Driver:
         self.prepared, self.folder, self.engine = prepared, folder, engine
         self.record, self.timing, self.listen = record, timing, listen
         self.peers = prepared.experiment.peers
-
-    @property
-    def last(self) -> dict[str, Any]:
-        """The newest evaluation; there is one before the first round."""
-        newest = self.record.newest("evaluation")
-        return newest or list(self.record.rows("evaluation"))[-1]
 
     @property
     def done(self) -> bool:
@@ -142,18 +198,16 @@ class _Driver:
         if found is not None:
             self._restore(arrays, stored)
             return
-        learner = begin(self.prepared.task, self.prepared.experiment.seed, self.prepared.like)
-        write_beginning(self.prepared, self.record, learner)
-        write_peers(self.prepared, self.record, learner)
+        write_first(self.prepared, self.record)
         self.engine.settle()
         self.engine.add_evaluation()
         self.save()
 
     def run(self, interrupted) -> PullbackError | None:
         """Make the rounds that are left, unless asked to stop; return how they diverged."""
-        piece, progress = 1, self.engine.progress
+        piece = 1
         while not self.done and not interrupted():
-            first, began = progress.step, time.perf_counter()
+            first, began = self.engine.progress.step, time.perf_counter()
             stop = self._next(first, piece)
             try:
                 self.engine.run(stop - first)
@@ -161,14 +215,14 @@ class _Driver:
                 arrays, stored = self._loaded()
                 self._restore(arrays, stored)
                 return error
-            progress, seconds = self.engine.progress, time.perf_counter() - began
+            seconds = time.perf_counter() - began
             self.timing.add("rounds", first=first + 1, last=stop, seconds=seconds)
             if stop - first == piece:
                 # The first call compiles; growing by steps spares a slow machine an endless one.
                 piece = max(1, min(int(_PIECE * piece / seconds), 4 * piece, _MOST))
-            if _due(stop, self.peers.evaluate, self.peers.rounds):
+            if due(stop, self.peers.evaluate, self.peers.rounds):
                 self.engine.add_evaluation()
-            if _due(stop, self.peers.checkpoint, self.peers.rounds):
+            if due(stop, self.peers.checkpoint, self.peers.rounds):
                 self.save()
             self._tell(seconds / (stop - first))
         return None
@@ -181,32 +235,6 @@ class _Driver:
         arrays, progress = self.engine.save()
         keep = self.prepared.experiment.checkpoint.keep
         checkpoint.save(self.folder.checkpoints, arrays, progress | sizes, keep)
-
-    def end(self, error: PullbackError | None) -> None:
-        """Write the model that all workers stand for, and the last rows."""
-        self.record.add("traffic", links=self.engine.links())
-        reason = "rounds" if error is None else "diverged"
-        self.record.add("end", reason=reason, keep="last", round=self.engine.progress.step)
-        learner, prepared = self.engine.learner(), self.prepared
-        preparation = prepared.loaded.preparation
-        save_model(self.folder, prepared.experiment, prepared.outputs, preparation, learner)
-        if error is None:
-            write_end(prepared, self.record, learner)
-
-    def result(self) -> dict[str, Any]:
-        """What result.json says of the rounds."""
-        progress = self.engine.progress
-        return {
-            "rounds": progress.step,
-            "epochs": self.last["epoch"],
-            "steps": sum(row["steps"] for row in self.record.rows("round")),
-            "messages": progress.messages,
-            "bytes": progress.bytes,
-            "simulated_seconds": progress.seconds,
-            "best": None,
-            "final": _together(self.last),
-            "ended": None,
-        }
 
     def _next(self, first: int, piece: int) -> int:
         """Where a stretch must stop at the latest."""
@@ -233,13 +261,14 @@ class _Driver:
     def _tell(self, seconds: float) -> None:
         row = self.record.newest("round")
         assert row is not None
-        losses = np.array([np.nan if each is None else each for each in row["loss"]], float)
+        losses = np.asarray(row["loss"], float)
         loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
-        rounds = self.peers.rounds
-        self.listen(RoundTick(self.engine.progress, rounds, loss, self.last, seconds))
+        last, rounds = newest(self.record), self.peers.rounds
+        self.listen(RoundTick(self.engine.progress, rounds, loss, last, seconds))
 
 
-def _due(step: int, cadence: int, last: int) -> bool:
+def due(step: int, cadence: int, last: int) -> bool:
+    """Whether something is done after this round: each so-manieth, and the last."""
     return step == last or (bool(cadence) and step % cadence == 0)
 
 

@@ -13,6 +13,7 @@ from .. import examine
 from ..check import Report, check_gradients
 from ..config import Experiment
 from ..curvature import Objective
+from ..errors import ConfigError
 from ..maps import Run
 from ..model import precision
 from ..peers import describe, partition_report
@@ -79,6 +80,26 @@ def partition_row(prepared: Prepared) -> dict[str, Any]:
     assert prepared.dealt is not None
     classes = prepared.loaded.train.classes
     return {"classes": classes, **partition_report(prepared.dealt.parts, prepared.dealt.labels)}
+
+
+def survey_network(
+    experiment: Experiment, data_dir: Path | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what can be said of a network of workers before it trains, and how data are dealt.
+
+    Raises:
+        ConfigError: there is no section [peers], or something in it does not fit.
+        DataError: the data are missing or broken.
+    """
+    if experiment.peers is None:
+        raise ConfigError(
+            "the experiment trains one network, and has no section [peers]",
+            next="add one, such as [peers] with topology = 'stars'",
+        )
+    with precision(experiment):
+        prepared = prepare(experiment, data_dir)
+        params, _ = jax.eval_shape(prepared.task.net.init, jax.random.key(0), prepared.like)
+        return peers_row(prepared, params), partition_row(prepared)
 
 
 def write_end(prepared: Prepared, record: Record, learner: Learner) -> None:

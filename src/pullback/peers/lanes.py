@@ -19,8 +19,9 @@ from .simulate import Simulation
 class Lanes:
     """Several simulations that go on together; each has its own record, as if it ran alone.
 
-    They train on the same examples, one object, dealt to the same number of workers, and differ in
-    what they draw: first weights, order, parts, faults. A lane that diverges is left behind.
+    They train on as many examples, dealt to as many workers, and differ in what they draw: first
+    weights, order, parts, faults. Examples that are one object are held once. A lane that diverges
+    is left behind.
 
     Attributes:
         simulations: all of them.
@@ -37,6 +38,8 @@ class Lanes:
         """Check that one program serves all."""
         if len({alike(each) for each in simulations}) != 1:
             raise ConfigError("lanes want simulations of one program, which differ in seeds alone")
+        if simulations[0].lane().net.mesh is not None:
+            raise ConfigError("lanes want simulations on one device", next="leave devices out")
         self.simulations = list(simulations)
         self.failed: dict[int, DivergedError] = {}
 
@@ -52,11 +55,13 @@ class Lanes:
         going = [i for i in range(len(self.simulations)) if i not in self.failed]
         running = [self.simulations[i] for i in going]
         lanes = [each.lane() for each in running]
+        common = len({id(each.examples) for each in running}) == 1
         masks, blocks = zip(*(each.planned(count) for each in running), strict=True)
         slots, seen = _run(
             lanes[0].net,
+            common,
             _stacked([lane.slots for lane in lanes]),
-            lanes[0].data,
+            lanes[0].data if common else _stacked([lane.data for lane in lanes]),
             _stacked(_of_one_shape(blocks)),
             jnp.stack([lane.shares for lane in lanes]),
             np.array([lane.seed for lane in lanes], np.uint32),
@@ -64,31 +69,39 @@ class Lanes:
             np.int32(count),
         )
         for k, i in enumerate(going):
-            mine = jax.tree.map(lambda a, k=k: a[k], (slots, seen))
+            own, told = jax.tree.map(lambda a, k=k: a[k], (slots, seen))
             try:
-                self.simulations[i].accept(*mine, masks[k], count)
+                self.simulations[i].accept(own, told, masks[k], count)
             except DivergedError as error:
                 self.failed[i] = error
 
 
 def alike(simulation: Simulation) -> tuple[Any, ...]:
     """Return what must be equal for two simulations to be lanes of one program."""
-    return (
-        simulation.lane().net,
-        id(simulation.examples),
-        simulation.block,
-        simulation.progress.step,
-    )
+    net, _, data, *_ = simulation.lane()
+    shapes = tuple(each.shape for each in data)
+    return net, shapes, simulation.block, simulation.progress.step
 
 
-@functools.partial(jax.jit, static_argnames="net", donate_argnames="slots")
-def _run(net: Net, slots: Tree, data: Any, block: Block, shares: Any, seeds: Any, first, count):
-    """The rounds of all lanes; data and the number of rounds are common."""
+@functools.partial(jax.jit, static_argnames=("net", "common"), donate_argnames="slots")
+def _run(
+    net: Net,
+    common: bool,
+    slots: Tree,
+    data: Any,
+    block: Block,
+    shares: Any,
+    seeds: Any,
+    first,
+    count,
+):
+    """The rounds of all lanes; the number of rounds is common, and the data are where they may."""
 
-    def one(slots, block, shares, seed):
+    def one(slots, data, block, shares, seed):
         return run_rounds(net, slots, data, block, shares, seed, first, count)
 
-    return jax.vmap(one)(slots, block, shares, seeds)
+    axes = (0, None if common else 0, 0, 0, 0)
+    return jax.vmap(one, axes)(slots, data, block, shares, seeds)
 
 
 def _stacked(trees: Sequence[Tree]) -> Tree:

@@ -23,8 +23,6 @@ from .verdict import Card, Notice
 _TOLD = 12
 _SETTINGS = ("topology", "mixing", "algorithm", "codec", "partition", "local", "faults", "clock")
 
-# Cuts that a terminal lists.
-_TOLD = 12
 
 
 def write_topology(

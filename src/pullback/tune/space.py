@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from itertools import product
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import config
-from ..config import Choices, Experiment, Range
+from ..config import Choices, Experiment, Range, put
+from ..config.keys import steps
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Space:
                 '{ low = 0.001, high = 1.0, scale = "log" } }',
             )
         for key in self._ranges:
-            if _steps(key)[0] in _FIXED:
+            if steps(key)[0] in _FIXED:
                 raise ConfigError(f"'{key}' cannot be searched", where="the section [tune]")
-            if _steps(key) in _OF_ONE_FOLD:
+            if steps(key) in _OF_ONE_FOLD:
                 raise ConfigError(
                     f"'{key}' cannot be searched",
                     where="the section [tune]",
@@ -68,7 +68,7 @@ class Space:
         """The experiment of one trial, from what was drawn."""
         table = json.loads(json.dumps(self._table))
         for key, value in self.values(drawn).items():
-            _set(table, key, value)
+            put(table, key, value, "the section [tune]")
         return config.parse(table, "the section [tune]")
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,31 +143,3 @@ def _points(key: str, each: Range | Choices) -> list[Any]:
 
 def _text(choice: Any) -> str:
     return json.dumps(choice)
-
-
-def _steps(key: str) -> list[str | int]:
-    """The keys and places in lists that lead to a value.
-
-    >>> _steps("penalty[0].strength")
-    ['penalty', 0, 'strength']
-    """
-    found = re.findall(r"([^.\[\]]+)|\[(\d+)\]", key)
-    return [name or int(index) for name, index in found]
-
-
-def _set(table: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = _steps(key)
-    inner: Any = table
-    try:
-        for part in path:
-            inner = inner[part]
-        if isinstance(last, int):
-            inner[last]  # a list is not made longer
-        inner[last] = value
-    except (KeyError, IndexError, TypeError):
-        raise ConfigError(
-            f"there is no '{key}' in the experiment",
-            where="the section [tune]",
-            next="write the table that holds it into the file, such as the penalty whose "
-            "strength is searched",
-        ) from None
