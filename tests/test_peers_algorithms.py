@@ -32,6 +32,7 @@ from pullback.peers.algorithm import (
     GradientTracking,
     GraphADMM,
     PushSum,
+    RelaySum,
     StarADMM,
     turns,
 )
@@ -41,7 +42,15 @@ from pullback.peers.local import Local
 from pullback.peers.mixing import EqualShares, MetropolisHastings, Push
 from pullback.peers.phase import Schedule, gossip
 from pullback.peers.simulate import Simulation
-from pullback.peers.topology import ExponentialGraph, OnePeerExponential, Path, Ring, Star, Stars
+from pullback.peers.topology import (
+    EdgeList,
+    ExponentialGraph,
+    OnePeerExponential,
+    Path,
+    Ring,
+    Star,
+    Stars,
+)
 from pullback.train import Batch, Task
 
 
@@ -121,6 +130,15 @@ def ref_one_peer(X) -> Path_:
     while True:
         for jump in (1, 2, 4):
             W = (np.eye(N) + np.roll(np.eye(N), jump % N, 0)) / 2
+            X = W @ (X - RATE * gradients(X))
+            yield X
+
+
+def ref_uneven(X) -> Path_:
+    """Rounds of one phase and of two, in turn: the ring; three pairs, and the ring."""
+    pairs = np.kron(np.eye(3), np.full((2, 2), 0.5))
+    while True:
+        for W in (RING, RING @ pairs):
             X = W @ (X - RATE * gradients(X))
             yield X
 
@@ -227,6 +245,25 @@ def ref_push(X) -> Path_:
         yield X / w[:, None]
 
 
+def ref_relay(X) -> Path_:
+    """Sums and counts of each directed link of a tree, from what came over it a round before."""
+    links = [(0, 1), (1, 2), (1, 3), (3, 4), (3, 5)]
+    near = {i: [a + b - i for a, b in links if i in (a, b)] for i in range(N)}
+    m = {(i, j): np.zeros(D) for i in near for j in near[i]}
+    c = dict.fromkeys(m, 0)
+    while True:
+        X = X - RATE * gradients(X)
+        m, c = (
+            {(i, j): X[i] + sum(m[k, i] for k in near[i] if k != j) for i, j in m},
+            {(i, j): 1 + sum(c[k, i] for k in near[i] if k != j) for i, j in m},
+        )
+        heard = [sum(c[j, i] for j in near[i]) for i in range(N)]
+        X = np.stack(
+            [((N - heard[i]) * X[i] + sum(m[j, i] for j in near[i])) / N for i in range(N)]
+        )
+        yield X
+
+
 def ref_star_admm(X) -> Path_:
     u, z = np.zeros((N, D)), X
     while True:
@@ -278,7 +315,11 @@ class Case:
 
 RING_OF_SIX = Ring(N).schedule()
 IN_PAIRS = RING_OF_SIX.losing("pair")
+IN_COUPLES = gossip(np.kron(np.eye(3), np.full((2, 2), 0.5)))
+TREE = EdgeList(((0, 1), (1, 2), (1, 3), (3, 4), (3, 5))).schedule()
+UNEVEN = Schedule((RING_OF_SIX.round(0), (IN_COUPLES, *RING_OF_SIX.round(0))))
 CASES = {
+    "uneven": Case(DPSGD(), UNEVEN, ref_uneven),
     "combine-last": Case(DPSGD(), RING_OF_SIX, ref_combine_last),
     "combine-first": Case(DPSGD("combine-first"), RING_OF_SIX, ref_combine_first),
     "one-peer": Case(DPSGD(), OnePeerExponential(N).schedule(), ref_one_peer),
@@ -299,6 +340,7 @@ CASES = {
     "star-admm": Case(
         StarADMM(0.7), Star(N).schedule(weights=SIZES), ref_star_admm, steps=3, shares=SHARES
     ),
+    "relay-sum": Case(RelaySum(), TREE, ref_relay),
     "graph-admm": Case(GraphADMM(0.7), IN_PAIRS, ref_graph_admm, steps=3),
 }
 TASK = Task(chain(Affine(1, bias=False)), SquaredError(), SGD(RATE), classifies=False)
@@ -346,6 +388,7 @@ def assert_healthy(simulated: Simulation) -> None:
         assert health.pop("weight_sum", N) == pytest.approx(N, abs=1e-13)
         assert health.pop("least_weight", 1) > 0.1
         health.pop("residual", None)
+        health.pop("least_heard", None)
         assert all(value < 1e-13 for value in health.values()), health
 
 
@@ -599,6 +642,7 @@ def test_what_is_survived_is_what_was_decided():
         GradientTracking: ("pair",),
         GraphADMM: ("pair",),
         PushSum: ("mass",),
+        RelaySum: ("self",),
         Extra: (),
         ExactDiffusion: (),
         Choco: (),

@@ -13,6 +13,7 @@ from .algorithm import FedAvg as FedAvg
 from .algorithm import GradientTracking as GradientTracking
 from .algorithm import GraphADMM as GraphADMM
 from .algorithm import PushSum as PushSum
+from .algorithm import RelaySum as RelaySum
 from .algorithm import StarADMM as StarADMM
 from .clock import Clock as Clock
 from .clock import RoundTime as RoundTime

@@ -28,7 +28,7 @@ class Progress:
         seconds: simulated, by the clock.
         messages: sent, those that were lost among them.
         payload, index, header: bytes sent; see `pullback.peers.codec.Cost`.
-        how: how a simulation maps workers, so that a resumed one has the same bits.
+        how, chunk: how a simulation maps workers, so that a resumed one has the same bits.
         down: workers that had died or were silent when this was saved, and come back.
     """
 
@@ -40,6 +40,7 @@ class Progress:
     index: int = 0
     header: int = 0
     how: str = ""
+    chunk: int = 1
     down: tuple[int, ...] = ()
 
     def __post_init__(self):

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import ConfigError, DivergedError
 from ..train import Task
-from .algorithm import Algorithm, Seat, Stage, Turn, hubs, turns
+from .algorithm import Algorithm, Seat, Stage, Turn, hubs, period_turns
 from .clock import Clock
 from .codec import Codec, Cost, Dense, Shapes
+from .ends import Ends
 from .faults import Edges, Faults
 from .ledger import Sent
 from .local import Local
@@ -94,7 +95,7 @@ class Planner:
 
     Raises:
         ConfigError: something does not fit the algorithm, or the number of workers; a worker has no
-            data and is no hub without; rounds of a period have different numbers of phases.
+            data and is no hub without.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Planner:
         faults.check(schedule.n)
         clock.check(schedule.n)
         local.check(task)
-        self.n, self.rounds = schedule.n, _rounds(algorithm, schedule)
+        self.n, self.rounds = schedule.n, period_turns(algorithm, schedule)
         self._sums = schedule.phases[0].on_loss == "mass"
         self.shares = data_shares(amounts, self.n) if self._sums else implied_weights(schedule)
         _check_parts(parts, self.shares)
@@ -134,8 +135,13 @@ class Planner:
     @functools.cached_property
     def seats(self) -> Seat:
         """What sets each worker apart, with an axis of workers."""
-        share = self.n * self.shares if self._sums else np.ones(self.n)
-        return Seat(np.asarray(share, self._dtype), hubs(self._schedule))
+        links = self._algorithm.per_link
+        share = self.n * self.shares if self._sums or links else np.ones(self.n)
+        seats = Seat(np.asarray(share, self._dtype), hubs(self._schedule))
+        if not links:
+            return seats
+        there = Ends.of(self._schedule.phases[0]).there
+        return seats._replace(links=there, workers=np.full(self.n, self.n))
 
     @property
     def most(self) -> tuple[int, int]:
@@ -162,6 +168,22 @@ class Planner:
                 donor[r] = self.donors(t, plan.alive[r], plan.returned[r])
         returned = plan.returned & (donor != np.arange(n))
         return Masks(steps, plan.alive, returned, donor, plan.up, send)
+
+    def which(self, src: int, dst: int) -> int:
+        """Return which of the messages that a worker sends in a turn is another's.
+
+        They are all one, unless the algorithm sends each neighbour its own, in the neighbours'
+        order.
+        """
+        if not self._algorithm.per_link:
+            return 0
+        phase = self._schedule.phases[0]
+        return int(np.searchsorted(phase.src[phase.dst == src], dst))
+
+    def copies(self, worker: int) -> int:
+        """Return how many messages a worker sends in a turn that are not the same."""
+        links = int((self._schedule.phases[0].src == worker).sum())
+        return links if self._algorithm.per_link else 1
 
     def donors(self, t: int, alive: np.ndarray, returned: np.ndarray) -> np.ndarray:
         """Return whose parameters each worker takes that comes back in round t.
@@ -208,18 +230,6 @@ def diverged(worker: int, t: int, task: Task) -> DivergedError:
         f"worker {worker} has values that are not finite after round {t + 1} (with {task.rule})",
         next="lower the learning rate, or the rate of mixing where the algorithm has one",
     )
-
-
-def _rounds(algorithm: Algorithm, schedule: Schedule) -> tuple[tuple[Turn, ...], ...]:
-    """The turns of each round of a period."""
-    found = tuple(turns(algorithm, phases) for phases in schedule.rounds)
-    kinds = {tuple(turn.stage for turn in each) for each in found}
-    if len(kinds) > 1:
-        raise ConfigError(
-            "an engine wants as many phases in every round of a schedule",
-            next="give the rounds that have fewer a phase in which nobody speaks",
-        )
-    return found
 
 
 def _check_parts(parts: Sequence[np.ndarray], shares: np.ndarray) -> None:

@@ -85,5 +85,5 @@ def tree(graph: nx.Graph, who: str) -> None:
         raise ConfigError(
             f"{who} wants a tree, which joins {len(graph)} workers by {len(graph) - 1} links and "
             f"has no cycle; here are {links}",
-            next="take Path, Star, StarTree, or Stars of two stars",
+            next="take Path, or give the links of a tree as an EdgeList",
         )

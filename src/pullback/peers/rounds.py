@@ -13,18 +13,29 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from .. import tree
 from ..train import Batch, Task
-from .algorithm import Algorithm, Slots, Stage, Turn, message_key
+from . import devices
+from .algorithm import Algorithm, Heard, Slots, Stage, Turn, message_key
 from .algorithm.core import lossless, mean, size
 from .codec import Codec, error_feedback
+from .ends import Ends
 from .local import Flat, RoundWork, draw_key
 from .mix import mix_all
 
 
 class Net(NamedTuple):
-    """All that is static in the compiled rounds."""
+    """All that is static in the compiled rounds.
+
+    Attributes:
+        task, algorithm, codec: those of the run.
+        rounds: the turns of each round of a period.
+        flat: how parameters lie in a vector.
+        how: workers are mapped: "vmap", or "map", so many (`chunk`) at once.
+        mesh: the devices over which workers are spread; None for one.
+    """
 
     task: Task
     algorithm: Algorithm
@@ -32,6 +43,8 @@ class Net(NamedTuple):
     codec: Codec
     flat: Flat
     how: str
+    chunk: int = 1
+    mesh: Mesh | None = None
 
 
 class Block(NamedTuple):
@@ -79,11 +92,12 @@ def run_rounds(net: Net, slots: Slots, data: Batch, block: Block, shares, seed, 
         return slots, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
 
     like = jax.eval_shape(take, slots, 0)[1]
-    return jax.lax.scan(
-        lambda slots, r: jax.lax.cond(r < count, take, skip, slots, r),
-        slots,
-        jnp.arange(block.steps.shape[0], dtype=np.int32),
-    )
+
+    def one(slots, r):
+        slots, seen = jax.lax.cond(r < count, take, skip, slots, r)
+        return devices.pin(net.mesh, slots), seen
+
+    return jax.lax.scan(one, slots, jnp.arange(block.steps.shape[0], dtype=np.int32))
 
 
 def _round(net: Net, slots: Slots, data: Batch, here: Block, shares, seed, t):
@@ -91,15 +105,22 @@ def _round(net: Net, slots: Slots, data: Batch, here: Block, shares, seed, t):
     algorithm = net.algorithm
     slots = before = _rejoined(algorithm, slots, here)
     drift, worked, turn = jnp.zeros((), shares.dtype), here.alive, 0
+
+    def absorb(stage, slots, value, sent, t):
+        one = functools.partial(algorithm.absorb, stage)
+        return jax.vmap(one, (0, 0, 0, None))(slots, value, sent, t)
+
     for stage in algorithm.stages:
-        emit = functools.partial(emit_one, net, stage, data, seed, t)
-        workers = jnp.arange(here.steps.shape[0], dtype=np.int32)
-        slots, value = _each(net.how, emit, slots, here.rows, here.steps, workers)
+        slots, value = _emitted(net, stage, (data, seed, t), (slots, here.rows, here.steps))
         if stage == algorithm.stages[0]:
             # Whose local work failed is seen here; after mixing its neighbours have failed too.
             worked = jax.vmap(tree.all_finite)((slots, value)) | ~here.alive
         sent: Any = None
         whole = value
+        if algorithm.per_link:
+            sent, value = value, _handed(net, turn, value, (here.up[turn], here.send[turn]))
+            slots, turn = absorb(stage, slots, value, sent, t), turn + 1
+            continue
         for _ in [each for each in net.rounds[0] if each[0] == stage]:
             masks = here.up[turn], here.send[turn]
             value, said, memory = _exchange(net, turn, value, slots.get("memory"), masks, seed, t)
@@ -107,8 +128,7 @@ def _round(net: Net, slots: Slots, data: Batch, here: Block, shares, seed, t):
             sent, turn = said if sent is None else sent, turn + 1
         own = sent if algorithm.own == "sent" else whole
         drift = drift + size(mean(value - own, shares))
-        absorb = jax.vmap(functools.partial(algorithm.absorb, stage), (0, 0, 0, None))
-        slots = absorb(slots, value, sent, t)
+        slots = absorb(stage, slots, value, sent, t)
     slots = jax.tree.map(lambda new, old: _where(here.alive, new, old), slots, before)
     models, finite = jax.vmap(algorithm.model)(slots), jax.vmap(tree.all_finite)(slots)
     local = slots["local"]
@@ -163,6 +183,8 @@ def _exchange(net: Net, turn: int, value, memory, masks, seed, t):
 
 def _send_and_mix(net: Net, turn: int, each: Turn, seed, value, memory, masks, t):
     stage, phase = each
+    if not phase.edges:
+        return value, value, memory
     up, send = (mask[: phase.edges] for mask in masks)
     said = value
     if stage.coded and not (memory is None and lossless(net.codec, value.dtype)):
@@ -180,12 +202,40 @@ def _send_and_mix(net: Net, turn: int, each: Turn, seed, value, memory, masks, t
             sends = jnp.zeros(len(value), bool).at[phase.src].max(send)
             memory = _where(sends, memory.at[senders].set(rest), memory)
     own = said if net.algorithm.own == "sent" else value
-    return mix_all(phase, own, up & send, said), said, memory
+    if net.mesh is None:
+        return mix_all(phase, own, up & send, said), said, memory
+    own, told = devices.pin(net.mesh, (own, said), 1)
+    return devices.pin(net.mesh, mix_all(phase, own, up & send, told)), said, memory
 
 
-def _each(how: str, one: Callable, *args):
-    """Map over workers: all at once, or one after another."""
-    return jax.vmap(one)(*args) if how == "vmap" else jax.lax.map(lambda a: one(*a), args)
+def _handed(net: Net, turn: int, value, masks) -> Heard:
+    """One turn whose messages are of links, and arrive as they are: what came over each."""
+    (phase,) = {each[turn].phase for each in net.rounds}
+    up, send = (mask[: phase.edges] for mask in masks)
+    ends = Ends.of(phase)
+    value = devices.pin(net.mesh, value, 2)
+    messages = devices.pin(net.mesh, value[ends.neighbour, ends.far])
+    return Heard(messages, (up & send)[ends.edge] & ends.there)
+
+
+def _emitted(net: Net, stage: Stage, common, mine):
+    """What all workers do in a stage before they send; each device does it for its own."""
+
+    def each(common, mine):
+        def one(a):
+            return emit_one(net, stage, *common, *a)
+
+        if net.how == "vmap":
+            return jax.vmap(one)(mine)
+        return jax.lax.map(one, mine, batch_size=net.chunk if net.chunk > 1 else None)
+
+    if net.mesh is not None:
+        specs = devices.spec(None), devices.spec()
+        each = jax.shard_map(
+            each, mesh=net.mesh, in_specs=specs, out_specs=devices.spec(), check_vma=False
+        )
+    workers = jnp.arange(mine[-1].shape[0], dtype=np.int32)
+    return each(common, (*mine, workers))
 
 
 def _where(mask, a, b):

@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..record import Record
 from ..train import Batch, Learner, Part, Task, begin
 from ..tree import shortest
+from . import devices as places
 from . import judge
 from .algorithm import Algorithm, Slots
 from .clock import Clock
@@ -37,6 +38,8 @@ How = Literal["auto", "vmap", "map", "trial"]
 # it, and those of all together leave its cache.
 _WIDE = 200_000
 HOW = get_args(How)
+# How many workers at once a trial tries, where there are more.
+_CHUNKS = (4, 16)
 
 
 class Lane(NamedTuple):
@@ -74,6 +77,7 @@ class Simulation:
         block: rounds in one call of the program.
         examples: the data, as they were given.
         how: "vmap" or "map"; "trial" until a round of each was timed.
+        chunk: how many workers a map takes at once.
         trial: the seconds of a round that the trial has measured, by way; else empty.
 
     Args:
@@ -92,8 +96,12 @@ class Simulation:
         start: the first parameters of each worker, (n, d), in place of those drawn.
         how: workers all at once ("vmap") or one after another ("map"), which skips who does not
             work; they round differently. "auto" takes the second where only some work in a round,
-            and for wide networks on a processor. "trial" times a round of each and takes the
-            faster; it compiles both, and may give other last bits next time.
+            and for wide networks on a processor. "trial" times a round of each, and of maps in
+            chunks, and takes the fastest; it compiles all, and may give other last bits next time.
+        chunk: with the way "map", how many workers go at once: of hundreds of small ones, as many
+            as fill the processor and not its memory.
+        devices: over how many devices workers are spread, or "all": each device trains its own, in
+            the way `how` and `chunk` say, and holds all data. Mixing is an exchange between them.
         block: rounds in one call of the program.
         evaluate: what is evaluated, by name.
         every: evaluate after each so-manieth round; 0 for never.
@@ -101,7 +109,8 @@ class Simulation:
 
     Raises:
         ConfigError: something does not fit the algorithm, or the number of workers; a worker has no
-            data and is no hub without; rounds of a period have different numbers of phases.
+            data and is no hub without; chunk does not fit; workers cannot be dealt evenly to the
+            devices.
     """
 
     def __init__(
@@ -120,6 +129,8 @@ class Simulation:
         amounts: Weights | None = None,
         start: Any = None,
         how: How = "auto",
+        chunk: int = 1,
+        devices: int | Literal["all"] = 1,
         block: int = 16,
         evaluate: Mapping[str, Part] | None = None,
         every: int = 0,
@@ -144,17 +155,19 @@ class Simulation:
             dtype=first.dtype,
         )
         self.shares = self._planner.shares
+        _check_chunk(how, chunk)
         if how == "auto":
             how = _usual(self._planner, algorithm, seed, first.size)
-        self._net = Net(task, algorithm, self._planner.rounds, codec, flat, how)
+        mesh = places.spread(devices, self._planner.n)
+        self._net = Net(task, algorithm, self._planner.rounds, codec, flat, how, chunk, mesh)
         self._parts = [np.asarray(part, np.int32) for part in parts]
-        self._data = jax.device_put(Batch(*map(jnp.asarray, data)))
+        self._data = places.place(mesh, Batch(*map(jnp.asarray, data)), None)
         self._seed, self.block, self.examples = seed, block, data
         self._evaluated, self._every = evaluate or {}, every
         self.record = Record() if record is None else record
         examples = sum(self._planner.sizes)
         self._ledger = Ledger(self._planner.n, examples, clock, faults, self.record)
-        self.progress.how = how
+        self._use(how, chunk)
         self.trial: dict[str, float] = {}
         self.slots = self._begin(learner, first, start)
 
@@ -167,6 +180,11 @@ class Simulation:
     def how(self) -> str:
         """How workers are mapped; "trial" until the first round was timed."""
         return self._net.how
+
+    @property
+    def chunk(self) -> int:
+        """How many workers a map takes at once."""
+        return self._net.chunk
 
     def run(self, rounds: int) -> None:
         """Go on for so many rounds.
@@ -192,7 +210,7 @@ class Simulation:
     def settle(self) -> None:
         """Make the trial, if one was asked for and not made yet, so that what is saved knows it."""
         if self.how == "trial":
-            self._use(self._tried())
+            self._use(*self._tried())
 
     def models(self) -> Any:
         """Return the parameters of every worker, (n, d)."""
@@ -234,9 +252,11 @@ class Simulation:
         Raises:
             CheckpointError: the arrays are not those of this simulation.
         """
-        how = self.how
-        self.slots = tree.restore(self.slots, self._ledger.restore(arrays, progress))
-        self._use(self.progress.how if self.progress.how in HOW else how)
+        ways = self.how, self.chunk
+        slots = tree.restore(self.slots, self._ledger.restore(arrays, progress))
+        self.slots = places.place(self._net.mesh, slots)
+        saved = self.progress.how, self.progress.chunk
+        self._use(*(saved if self.progress.how in HOW else ways))
 
     def _begin(self, learner: Learner, first: Any, start: Any) -> Slots:
         n, algorithm = self._planner.n, self._net.algorithm
@@ -252,24 +272,29 @@ class Simulation:
         if algorithm.feedback:
             slots["memory"] = jnp.zeros_like(x)
         # What two slots share must be two arrays: the program takes each for itself.
-        return jax.tree.map(jnp.copy, slots)
+        return places.place(self._net.mesh, jax.tree.map(jnp.copy, slots))
 
-    def _use(self, how: Any) -> None:
-        self._net = Net(*self._net[:-1], how)
-        self.progress.how = how
+    def _use(self, how: str, chunk: int) -> None:
+        self._net = self._net._replace(how=how, chunk=chunk)
+        self.progress.how, self.progress.chunk = how, chunk
 
-    def _tried(self) -> str:
-        """The way in which a round took less time."""
-        now = self.progress.step
+    def _tried(self) -> tuple[str, int]:
+        """The way in which a round took less time, and its chunk."""
+        mesh, found = self._net.mesh, {}
+        own = self._planner.n // (1 if mesh is None else mesh.size)
         _, block = self.planned(1)
-        for how in ("vmap", "map"):
-            net = Net(*self._net[:-1], how)
+        for how, chunk in (("vmap", 1), ("map", 1), *(("map", c) for c in _CHUNKS if c < own)):
+            net = self._net._replace(how=how, chunk=chunk)
             for _ in range(2):  # the first call compiles
                 slots = jax.tree.map(jnp.copy, self.slots)
                 began = time.perf_counter()
-                jax.block_until_ready(self._call(net, slots, block, now, 1))
-                self.trial[how] = time.perf_counter() - began
-        return min(self.trial, key=self.trial.__getitem__)
+                jax.block_until_ready(self._call(net, slots, block, self.progress.step, 1))
+                found[how, chunk] = time.perf_counter() - began
+        self.trial = {
+            how if chunk == 1 else f"{how} {chunk}": seconds
+            for (how, chunk), seconds in found.items()
+        }
+        return min(found, key=found.__getitem__)
 
     def _advance(self, count: int) -> None:
         """Take so many rounds, at most a block, and write their rows."""
@@ -321,7 +346,10 @@ class Simulation:
                 rows[r, i, : mine.shape[0], : mine.shape[1]] = np.where(mine < 0, -1, there)
         masks = masks._replace(steps=steps)
         alive, returned, donor, up, send = masks[1:]
-        return masks, Block(rows, steps, alive, returned, donor, up, send)
+        mine = rows, steps, alive, returned, donor
+        if mesh := self._net.mesh:
+            mine, (up, send) = places.place(mesh, mine, 1), places.place(mesh, (up, send), None)
+        return masks, Block(*mine, up, send)
 
     def _write(self, t: int, here: Masks, r: int, seen: Seen) -> None:
         """Count what a round has cost, and add its row."""
@@ -345,3 +373,13 @@ def _usual(planner: Planner, algorithm: Algorithm, seed: int, parameters: int) -
     """How workers are mapped if nothing else is said; the same on every run of a machine."""
     some = not algorithm.asked(planner.rounds[0], 0, seed).work.all()
     return "map" if some or (parameters >= _WIDE and jax.default_backend() == "cpu") else "vmap"
+
+
+def _check_chunk(how: str, chunk: int) -> None:
+    if not isinstance(chunk, int) or chunk < 1:
+        raise ConfigError(f"chunk must be a whole number of at least 1, got {chunk}")
+    if chunk > 1 and how != "map":
+        raise ConfigError(
+            f'chunk = {chunk} is of workers that are mapped one after another, and how is "{how}"',
+            next='set how = "map", or leave chunk out; a trial tries chunks of itself',
+        )

@@ -19,9 +19,10 @@ import numpy as np
 from .. import tree
 from ..errors import DataError, DivergedError, PeerError
 from ..train import Batch, Task, begin
-from .algorithm import Algorithm, Seat, Slots, Stage, Turn, message_key, turns
+from .algorithm import Algorithm, Heard, Seat, Slots, Stage, Turn, message_key, period_turns
 from .codec import Codec, Dense, Shapes, error_feedback
 from .codec.wire import overhead, pack, unpack
+from .ends import Ends
 from .local import Flat, Local, LocalState
 from .mix import mix_one
 from .phase import Schedule
@@ -29,6 +30,9 @@ from .rounds import Net, emit_one
 
 NOTHING = np.zeros(0, np.uint8)
 """The message of who sends none."""
+
+Message = np.ndarray | tuple[np.ndarray, ...]
+"""What a worker sends in a turn; where messages are of links, one for each neighbour, in order."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Worker:
     Attributes:
         slots: its state after the last whole round.
         moved: by how much each stage of that round has moved what was mixed, (d,) each.
+        flat: how its parameters lie in a vector.
 
     Args:
         job: what all are told.
@@ -123,15 +128,27 @@ class Worker:
         x = first if start is None else jnp.asarray(start, first.dtype)
         known = x if start is None else jnp.zeros_like(x)
         share = jnp.asarray(seat.share, x.dtype)
-        slots = algorithm.begin(x, known, Seat(share, jnp.asarray(seat.serves)))
+        seat = Seat(share, jnp.asarray(seat.serves))
+        self._neighbours: list[int] = []
+        if algorithm.per_link:
+            ends, n = Ends.of(job.schedule.phases[0]), job.schedule.n
+            self._neighbours = ends.neighbour[number][ends.there[number]].tolist()
+            seat = seat._replace(links=ends.there[number], workers=n)
+        slots = algorithm.begin(x, known, seat)
         slots["local"] = LocalState.begin(learner)
         if algorithm.feedback:
             slots["memory"] = jnp.zeros_like(x)
         self.slots, self.moved = slots, []
         self._job, self._number, self._size = job, number, size
+        self._rounds = period_turns(algorithm, job.schedule)
         self._data = jax.device_put(Batch(*map(jnp.asarray, data)))
+        self.flat = flat
         self._net = Net(job.task, algorithm, (), job.codec, flat, "one")
         self._dtype, self._round = np.dtype(first.dtype), None
+
+    def vector(self) -> Any:
+        """Return its parameters, as they are evaluated."""
+        return self._job.algorithm.model(self.slots)
 
     def model(self) -> np.ndarray:
         """Return a message with its parameters as they are, for one that comes back.
@@ -139,11 +156,11 @@ class Worker:
         Raises:
             DivergedError: they are not finite.
         """
-        return self._packed(Dense(), self._job.algorithm.model(self.slots), self._net.flat.shapes)
+        return self._packed(Dense(), self.vector(), self.flat.shapes)
 
     def start(
         self, t: int, works: bool, sends: Sequence[bool], model: np.ndarray | None = None
-    ) -> tuple[Reply, np.ndarray]:
+    ) -> tuple[Reply, Message]:
         """Begin round t: the local work, and the message of the first turn.
 
         Args:
@@ -157,10 +174,10 @@ class Worker:
         """
         slots = self.slots
         if model is not None:
-            shapes = self._net.flat.shapes
+            shapes = self.flat.shapes
             x = self._read(Dense(), model, None, shapes, "the model that it takes over")
             slots = self._job.algorithm.rejoin(slots, x)
-        order = turns(self._job.algorithm, self._job.schedule.round(t))
+        order = self._rounds[t % len(self._rounds)]
         self._round = _Round(t, order, sends, slots)
         self._emit(works)
         now = self._round
@@ -171,7 +188,7 @@ class Worker:
 
     def hear(
         self, t: int, turn: int, inbox: Mapping[int, np.ndarray], undelivered: Iterable[int] = ()
-    ) -> tuple[Reply, np.ndarray]:
+    ) -> tuple[Reply, Message]:
         """Mix what has arrived in a turn; then the message of the next, or the round's end.
 
         Args:
@@ -191,7 +208,7 @@ class Worker:
                 next="restart the run from its last checkpoint",
             )
         stage, phase = now.turns[turn]
-        codec, shapes = self._codec(stage), stage.shapes(self._net.flat.shapes)
+        codec, shapes = self._codec(stage), stage.shapes(self.flat.shapes)
         heard = {
             src: self._read(
                 codec,
@@ -203,7 +220,12 @@ class Worker:
             for src, message in inbox.items()
         }
         own = now.said if self._job.algorithm.own == "sent" else now.value
-        now.value = mix_one(phase, self._number, own, heard, undelivered=undelivered, sent=now.said)
+        if self._job.algorithm.per_link:
+            now.value = self._over_links(now.value, heard)
+        else:
+            now.value = mix_one(
+                phase, self._number, own, heard, undelivered=undelivered, sent=now.said
+            )
         now.turn += 1
         if now.turn < len(now.turns) and now.stage == stage:
             return self._send()
@@ -249,13 +271,28 @@ class Worker:
         )
         now.value, now.first = now.whole, None
 
-    def _send(self) -> tuple[Reply, np.ndarray]:
+    def _over_links(self, own: Any, heard: Mapping[int, Any]) -> Heard:
+        """What was heard of each neighbour, by the numbers of the links."""
+        messages, arrived = np.zeros_like(own), np.zeros(len(own), bool)
+        for k, neighbour in enumerate(self._neighbours):
+            if neighbour in heard:
+                messages[k], arrived[k] = heard[neighbour], True
+        return Heard(messages, arrived)
+
+    def _send(self) -> tuple[Reply, Message]:
         """Encode what the turn sends, and know what it says."""
         now, number = self._there(), self._number
         stage, phase = now.turns[now.turn]
-        now.said, message = now.value, NOTHING
+        now.said, message = now.value, self._nothing
+        if self._job.algorithm.per_link:
+            now.first = now.value
+            codec, shapes = self._codec(stage), stage.shapes(self.flat.shapes)
+            if now.sends[now.turn]:
+                own = now.value[: len(self._neighbours)]
+                message = tuple(self._packed(codec, each, shapes) for each in own)
+            return self._reply(), message
         if (phase.src == number).any():
-            codec, shapes = self._codec(stage), stage.shapes(self._net.flat.shapes)
+            codec, shapes = self._codec(stage), stage.shapes(self.flat.shapes)
             key = _key(self._job.seed, now.t, now.turn, number)
             owed = now.slots.get("memory") if stage.coded else None
             fed = _fed(codec, now.value, owed, key, shapes)
@@ -274,22 +311,27 @@ class Worker:
     def _absorb(self, stage: Stage) -> None:
         now = self._there()
         own = now.first if self._job.algorithm.own == "sent" else now.whole
-        now.moved.append(now.value - own)
+        if not self._job.algorithm.per_link:
+            now.moved.append(now.value - own)
         now.slots = _absorbed(
             self._job.algorithm, stage, now.slots, now.value, now.first, np.int32(now.t)
         )
 
-    def _end(self) -> tuple[Reply, np.ndarray]:
+    def _end(self) -> tuple[Reply, Message]:
         now = self._there()
         if not tree.all_finite(now.slots):
             return self._failed()
         self.slots, self.moved, reply = now.slots, now.moved, self._reply()
         self._round = None
-        return reply, NOTHING
+        return reply, self._nothing
 
-    def _failed(self) -> tuple[Reply, np.ndarray]:
+    def _failed(self) -> tuple[Reply, Message]:
         self._round = None
-        return Reply(False), NOTHING
+        return Reply(False), self._nothing
+
+    @property
+    def _nothing(self) -> Message:
+        return (NOTHING,) * len(self._neighbours) if self._job.algorithm.per_link else NOTHING
 
     def _reply(self) -> Reply:
         local = self._there().slots["local"]

@@ -5,6 +5,7 @@ from .consensus import GraphADMM as GraphADMM
 from .consensus import StarADMM as StarADMM
 from .core import Algorithm as Algorithm
 from .core import Asked as Asked
+from .core import Heard as Heard
 from .core import Seat as Seat
 from .core import Slots as Slots
 from .core import Stage as Stage
@@ -12,6 +13,7 @@ from .core import Turn as Turn
 from .core import Work as Work
 from .core import hubs as hubs
 from .core import message_key as message_key
+from .core import period_turns as period_turns
 from .core import turns as turns
 from .corrected import ExactDiffusion as ExactDiffusion
 from .corrected import Extra as Extra
@@ -19,3 +21,4 @@ from .corrected import GradientTracking as GradientTracking
 from .gossip import DPSGD as DPSGD
 from .gossip import Choco as Choco
 from .push import PushSum as PushSum
+from .relay import RelaySum as RelaySum

@@ -21,7 +21,7 @@ from ...maps import key_for
 from .. import require
 from ..codec import Codec, Dense, Shapes
 from ..faults import Faults, require_survival
-from ..phase import Phase, Schedule
+from ..phase import Phase, Schedule, phase
 
 # What a worker has, by name: vectors of its parameters' length, a few numbers, and "local", the
 # tree that belongs to its local work. Stacked for all workers, each has a leading axis.
@@ -37,10 +37,24 @@ class Seat(NamedTuple):
     Attributes:
         share: its share of the data, times the number of workers: 1 where all have as much.
         serves: whether others get from it what they go on with, as from a hub.
+        links: which of its links there are, (k,), where messages are of links; see `Algorithm`.
+        workers: how many there are, where messages are of links.
     """
 
     share: Any = 1.0
     serves: Any = False
+    links: Any = ()
+    workers: Any = ()
+
+
+class Heard(NamedTuple):
+    """What has come over a worker's links, where messages are of links.
+
+    Shapes: messages (k, m), anything where none has come; arrived (k,).
+    """
+
+    messages: Any
+    arrived: Any
 
 
 class Work(Protocol):
@@ -123,13 +137,21 @@ class Algorithm:
             float16; "any" if it is made for codecs that drop much.
         own: what stands for a worker in its own mixture: its "exact" value, or what its own
             "sent" message decodes to, so that all who mix it mix the same.
+        replaceable: whether a worker whose process died may come back with nothing but another's
+            parameters. Where all workers' states must add up to something, it may not.
         keeps_mean: whether no stage may move the mean of what is mixed.
+        per_link: whether each neighbour is sent a message of its own, in a stage of one phase whose
+            edges go both ways, and nothing is mixed: the algorithm does it. Links are numbered by
+            the neighbours at their ends, in order. `emit` then returns (k, m), a message for each,
+            and `absorb` has a `Heard` for what was mixed.
     """
 
     survives: ClassVar[tuple[str, ...]] = ()
     codecs: ClassVar[Literal["exact", "rounded", "any"]] = "exact"
     own: ClassVar[Literal["exact", "sent"]] = "exact"
     keeps_mean: ClassVar[bool] = True
+    replaceable: ClassVar[bool] = True
+    per_link: ClassVar[bool] = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -172,7 +194,7 @@ class Algorithm:
 
     def emit(
         self, stage: Stage, slots: Slots, work: Work, t: Any
-    ) -> tuple[Slots, Float[Array, " m"]]:
+    ) -> tuple[Slots, Float[Array, " m"] | Float[Array, "k m"]]:
         """Do a stage's local work in round t, and return the slots and what to send."""
         raise NotImplementedError
 
@@ -180,8 +202,8 @@ class Algorithm:
         self,
         stage: Stage,
         slots: Slots,
-        mixed: Float[Array, " m"],
-        sent: Float[Array, " m"],
+        mixed: Float[Array, " m"] | Heard,
+        sent: Float[Array, " m"] | Float[Array, "k m"],
         t: Any,
     ) -> Slots:
         """Return the slots after mixing.
@@ -261,6 +283,30 @@ def turns(algorithm: Algorithm, phases: Sequence[Phase]) -> tuple[Turn, ...]:
     ['mix', 'mix']
     """
     return tuple(Turn(stage, each) for stage in algorithm.stages for each in stage.uses(phases))
+
+
+def period_turns(algorithm: Algorithm, schedule: Schedule) -> tuple[tuple[Turn, ...], ...]:
+    """Return the turns of each round of a period, as many of every stage in each round.
+
+    A stage that has fewer phases in a round than in another ends with phases in which nobody
+    speaks: then a turn has the same number and the same stage in every round.
+
+    >>> from pullback.peers.phase import Schedule, phase
+    >>> from pullback.peers.algorithm import DPSGD
+    >>> swap = phase({(1, 0): 0.5, (0, 1): 0.5}, n=2)
+    >>> uneven = Schedule(((swap,), (swap, swap)))
+    >>> [[turn.phase.edges for turn in each] for each in period_turns(DPSGD(), uneven)]
+    [[2, 0], [2, 2]]
+    """
+    silent = phase({}, n=schedule.n, on_loss=schedule.phases[-1].on_loss)
+    found: list[tuple[Turn, ...]] = [()] * schedule.period
+    for stage in algorithm.stages:
+        used = [stage.uses(phases) for phases in schedule.rounds]
+        most = max(map(len, used))
+        for r, phases in enumerate(used):
+            filled = (*phases, *[silent] * (most - len(phases)))
+            found[r] += tuple(Turn(stage, each) for each in filled)
+    return tuple(found)
 
 
 def message_key(seed: int, t: Any, turn: int, sender: Any):
