@@ -8,15 +8,26 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from peers_cases import (
+    CASES,
+    DEEPER,
+    LOCAL,
+    PARTS,
+    RING,
+    ROUNDS,
+    SLOW,
+    STAR,
+    TWO_STAR,
+    Case,
+    N,
+    examples,
+    simulation,
+)
 
 from pullback import tree
 from pullback.errors import CheckpointError, DataError, PeerError
-from pullback.loss import SoftmaxCrossEntropy
-from pullback.maps import Affine, BatchNorm, Dropout, chain
-from pullback.optim import Momentum
 from pullback.peers.algorithm import (
     DPSGD,
-    Algorithm,
     Choco,
     ExactDiffusion,
     Extra,
@@ -24,66 +35,29 @@ from pullback.peers.algorithm import (
     GradientTracking,
     GraphADMM,
     PushSum,
+    RelaySum,
     Seat,
     StarADMM,
 )
 from pullback.peers.clock import Clock
-from pullback.peers.codec import Codec, Dense, Quantise, TopK
+from pullback.peers.codec import Dense, Quantise, TopK
 from pullback.peers.codec.wire import overhead, pack
 from pullback.peers.faults import Faults
-from pullback.peers.local import Local
-from pullback.peers.mixing import MetropolisHastings, Push
+from pullback.peers.mixing import Push
 from pullback.peers.phase import Schedule
 from pullback.peers.plan import Masks, Planner, Post
 from pullback.peers.simulate import Simulation
-from pullback.peers.topology import ExponentialGraph, Ring, Star, Stars, Topology
+from pullback.peers.topology import EdgeList, ExponentialGraph, Star
 from pullback.peers.worker import Job, Worker
-from pullback.train import Batch, Task
+from pullback.train import Batch
 
-N, ROUNDS = 6, 5
-PARTS = np.split(np.arange(60), N)
-LOCAL = Local(2, batch_size=4)
-TASK = Task(chain(Affine(2)), SoftmaxCrossEntropy(), Momentum(0.1))
-DEEPER = dataclasses.replace(TASK, net=chain(Affine(3), BatchNorm(), Dropout(0.2), Affine(2)))
-LOSSY = Faults(loss=0.25, crashes=((1, 1, 3),), late=((4, 2),), seed=1)
-
-
-def examples(dtype: Any) -> Batch:
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(60, 3)).astype(dtype)
-    y = np.eye(2, dtype=dtype)[(x[:, 0] * x[:, 1] > 0).astype(int)]
-    return Batch(x, y, np.ones(60, dtype))
-
-
-def gossip(topology: Topology) -> Schedule:
-    """One phase on its links, even where it is a star."""
-    return Schedule(((MetropolisHastings().phase(topology.graph()),),))
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    algorithm: Algorithm
-    schedule: Schedule
-    codec: Codec = Dense()  # noqa: RUF009
-    # Choco survives no lost message: for it, plans are of who is slow.
-    faults: Faults = LOSSY
-    task: Task = TASK
-
-
-STAR, TWO_STAR, RING = Star(N), Stars(), Ring(N)
-SLOW = Faults(slow=((2, 4.0),))
-CASES = {
-    "star-fedavg": Case(FedAvg(), STAR.schedule()),
-    "star-dpsgd": Case(DPSGD(), gossip(STAR)),
-    "star-choco": Case(Choco(0.4), gossip(STAR), TopK(k=5), SLOW),
-    "two-star-fedavg": Case(FedAvg(), TWO_STAR.schedule()),
-    "two-star-dpsgd": Case(DPSGD(), gossip(TWO_STAR)),
-    "two-star-choco": Case(Choco(0.4), gossip(TWO_STAR), TopK(k=5), SLOW),
-    "ring-dpsgd": Case(DPSGD(), RING.schedule()),
-    "ring-choco": Case(Choco(0.4), RING.schedule(), TopK(k=5), SLOW),
-}
 PAIRS = RING.schedule().losing("pair")
+TREE = EdgeList(((0, 1), (1, 2), (1, 3), (3, 4), (3, 5)))
+# A star in one round, two stars in the next: these have a phase more, before the scatter.
+UNEVEN = Schedule((STAR.schedule().round(0), TWO_STAR.schedule().round(0)))
 OTHERS = {
+    "uneven": Case(FedAvg(), UNEVEN),
+    "relay": Case(RelaySum(), TREE.schedule()),
     "sampled": Case(
         FedAvg(0.5, 0.8, 0.5, 0.1, "change", True),
         Star(N, hub_has_data=False).schedule(),
@@ -122,7 +96,7 @@ class Apart:
             **plan | settings,
             seed=0,
             amounts=None,
-            shapes=probe._net.flat.shapes,
+            shapes=probe.flat.shapes,
             dtype=data.x.dtype,
         )
         job = Job(
@@ -161,14 +135,20 @@ class Apart:
 
     def turn(self, t: int, p: int, phase: Any, here: Masks, messages: dict) -> dict:
         sent = here.send[p, : phase.edges]
-        self.bytes += sum(payload(messages[i]) for i in phase.src[sent & here.alive[phase.src]])
+        for i, j in zip(phase.src[sent], phase.dst[sent], strict=True):
+            self.bytes += payload(self.message(messages, i, j)) if here.alive[i] else 0
         following = {}
         for i in np.flatnonzero(here.alive):
             heard, undelivered = Post.of(phase, sent & here.up[p, : phase.edges], int(i))
-            inbox = {j: messages[j] for j in heard}
+            inbox = {j: self.message(messages, j, i) for j in heard}
             reply, following[i] = self.workers[i].hear(t, p, inbox, undelivered)
             assert reply.finite
         return following
+
+    def message(self, messages: dict, src: int, dst: int) -> np.ndarray:
+        """What one has sent another: to all the same, or to each neighbour its own."""
+        sent = messages[src]
+        return sent[self.planner.which(src, dst)] if isinstance(sent, tuple) else sent
 
 
 def payload(message: np.ndarray) -> int:
@@ -180,21 +160,8 @@ def payload(message: np.ndarray) -> int:
 
 
 def both(case: Case, faults: Faults, dtype: Any, parts: Any = PARTS) -> tuple[Apart, Simulation]:
-    data = examples(dtype)
-    apart = Apart(case, data, parts, faults=faults)
-    whole = Simulation(
-        case.task,
-        case.algorithm,
-        case.schedule,
-        data,
-        parts,
-        local=LOCAL,
-        codec=case.codec,
-        faults=faults,
-        how="map",
-        block=ROUNDS,
-    )
-    return apart, whole
+    apart = Apart(case, examples(dtype), parts, faults=faults)
+    return apart, simulation(case, faults, dtype, parts)
 
 
 def assert_equal(apart: Apart, whole: Simulation, tolerance: float) -> None:

@@ -117,6 +117,8 @@ class GraphADMM(Algorithm):
     strength: float = 1.0
 
     survives: ClassVar[tuple[str, ...]] = ("pair",)
+    # Duals cancel in the sum of all: one that is forgotten leaves the others apart.
+    replaceable = False
 
     def __post_init__(self):
         ranges.positive(self, "strength")

@@ -43,6 +43,8 @@ class GradientTracking(Algorithm):
     order: Literal["combine-first", "combine-last"] = "combine-first"
 
     survives: ClassVar[tuple[str, ...]] = ("pair",)
+    # Its tracker would be missing for good in the sum of all.
+    replaceable = False
 
     def __post_init__(self):
         ranges.one_of(self, "order", ("combine-first", "combine-last"))
