@@ -4,10 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import peers_sample
 import pytest
 import report_sample as sample
+import test_topology_page as network
 
+from pullback.peers import FedAvg, Stars, partition_report
 from pullback.report import write_report
+from pullback.report.topology import write_topology
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +41,12 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     images = sample.images(base / "images", epochs=20, classes=[sample.HOSTILE, *"123456789"])
     plane, diverged = sample.plane(base / "plane", epochs=5), sample.diverged(base / "diverged")
     runs = {"images": [images], "plane": [plane], "comparison": [images, plane, diverged]}
-    return {name: write_report(folders, base / f"{name}.html") for name, folders in runs.items()}
+    runs |= {"peers": [peers_sample.many(base / "peers", rounds=100)]}
+    found = {name: write_report(folders, base / f"{name}.html") for name, folders in runs.items()}
+    labels = np.arange(90) % 10
+    dealt = {"classes": None, **partition_report(np.split(np.arange(90), 6), labels)}
+    out, row = base / "topology.html", network.row(Stars(), FedAvg())
+    return found | {"topology": write_topology(row, out, name="two stars", partition=dealt)}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +89,7 @@ class Visit:
         self.context.close()
 
 
-NAMES = ["images", "plane", "comparison"]
+NAMES = ["images", "plane", "comparison", "peers", "topology"]
 
 
 @pytest.mark.parametrize("name", NAMES)

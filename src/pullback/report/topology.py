@@ -24,7 +24,6 @@ _TOLD = 12
 _SETTINGS = ("topology", "mixing", "algorithm", "codec", "partition", "local", "faults", "clock")
 
 
-
 def write_topology(
     row: Mapping[str, Any],
     out: Path,
