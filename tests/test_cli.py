@@ -319,7 +319,12 @@ def test_the_commented_sections_parse_and_hold_the_defaults():
     shown = [line.removeprefix("# ") for line in lines if not line.startswith("# address")]
     shown = [line for line in shown if not line.startswith("#") and "mixing" not in line]
     given = tomllib.loads("\n".join(shown))
-    assert given["peers"].pop("cluster") == {"deadline": 60.0, "hub_death": "recover"}
+    assert given["peers"].pop("cluster") == {
+        "deadline": 60.0,
+        "patience": 300.0,
+        "watch": 1,
+        "hub_death": "recover",
+    }
     assert (given["peers"].pop("on_loss"), given["peers"].pop("weigh")) == ("self", "data")
     first = config.parse({"peers": {"topology": "stars"}}, "a test")
     assert config.parse(given, "the commented file") == first

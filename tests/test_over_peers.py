@@ -158,3 +158,24 @@ def test_a_hub_without_data_gets_none():
     assert dealt is not None
     assert [len(part) for part in dealt.parts] == [0, 360, 359, 359]
     assert dealt.amounts == (0, 360, 359, 359)
+
+
+@pytest.mark.cluster
+def test_an_experiment_on_the_cluster_ends_as_its_simulation(tmp_path):
+    pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
+    text = """
+    network = {hidden = [4]}
+    check = {enabled = false}
+    peers = {topology = {name = "star", workers = 2}, rounds = 2, local = {length = 3}}
+    """
+    simulated = experiment.train(parse(text), tmp_path / "simulated")
+    text = text.replace("rounds = 2", 'engine = "cluster", rounds = 2')
+    asked = itertools.count()
+    real = experiment.train(parse(text), tmp_path / "real", interrupted=lambda: next(asked) > 0)
+    assert real.result["status"] == "interrupted"
+    real = experiment.resume(tmp_path / "real")
+    for key in ("rounds", "steps", "messages", "bytes", "simulated_seconds"):
+        assert real.result[key] == simulated.result[key]
+    ours, theirs = (each.result["final"]["test"]["loss"] for each in (real, simulated))
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert [row["engine"] for row in rows(real.folder, "peers")] == ["cluster"]

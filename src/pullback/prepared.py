@@ -29,13 +29,15 @@ PARTS = ("train", "validation", "test")
 class Prepared:
     """An experiment with its data: all that training takes.
 
-    `dealt` is what belongs to a network of workers, for an experiment over peers.
+    `dealt` is what belongs to a network of workers, for an experiment over peers; `data_dir` is
+    where data sets lie, if it was said.
     """
 
     experiment: Experiment
     loaded: Loaded
     task: Task
     dealt: Dealt | None = None
+    data_dir: Path | None = None
 
     def examples(self) -> dict[str, Examples]:
         """The parts that there are, by name."""
@@ -157,7 +159,7 @@ def prepare(
         _augmentation(experiment, loaded.train, loss, columns),
         classifies=classes is not None,
     )
-    prepared = Prepared(experiment, loaded, task, dealt)
+    prepared = Prepared(experiment, loaded, task, dealt, data_dir)
     if dealt is not None:
         dealt.local.check(task)
     elif isinstance(rule, Method):

@@ -22,13 +22,18 @@ class Cluster(Section):
 
     address: of a Ray cluster that runs, such as "10.0.0.1:6379"; without one, Ray is started here.
     deadline: seconds after which a worker that has not answered counts as lost.
+    patience: seconds that processes may take to start, and the only hub to come back.
     hub_death: what the death of a worker that a star cannot do without ends in: an "error", or to
         "recover" from the last checkpoint.
+    watch: measure distance, drift and health each so many rounds, for which all models go to the
+        driver; 0: never.
     """
 
     address: str | None = None
     deadline: float = Field(default=60.0, gt=0)
+    patience: float = Field(default=300.0, gt=0)
     hub_death: Literal["recover", "error"] = "recover"
+    watch: int = Field(default=1, ge=0)
 
 
 @dataclass(frozen=True)

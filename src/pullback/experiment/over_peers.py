@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +97,44 @@ def go_on(
 
 def _engine(prepared: Prepared, record: Record) -> AbstractContextManager[Any]:
     """What moves and mixes: the simulation, or the cluster."""
-    return nullcontext(simulation_of(prepared, Given.of(prepared), record))
+    peers, given = prepared.experiment.peers, Given.of(prepared)
+    assert peers is not None
+    if peers.engine == "cluster":
+        return _cluster_of(prepared, given, record)
+    return nullcontext(simulation_of(prepared, given, record))
+
+
+def _cluster_of(prepared: Prepared, given: Given, record: Record) -> AbstractContextManager[Any]:
+    """The cluster of an experiment, whose workers load their parts by themselves."""
+    from ..peers.cluster import Cluster, Source
+
+    dealt, peers = prepared.dealt, prepared.experiment.peers
+    assert dealt is not None
+    assert peers is not None
+    spec = prepared.experiment.data_spec()
+    # A worker may run in another directory.
+    places = {
+        key: str(Path(place).absolute())
+        for key in ("path", "target_path")
+        if (place := getattr(spec, key)) is not None
+    }
+    spec = replace(spec, **places)
+    source = Source(
+        spec,
+        prepared.columns,
+        prepared.dtype.name,
+        None if prepared.data_dir is None else Path(prepared.data_dir).absolute(),
+        prepared.loaded.checksum,
+    )
+    return Cluster(
+        prepared.task,
+        dealt.network.algorithm,
+        dealt.schedule,
+        source,
+        dealt.parts,
+        **_common(prepared, given, record),
+        **peers.cluster.model_dump(),
+    )
 
 
 def simulation_of(prepared: Prepared, given: Given, record: Record) -> Simulation:
@@ -103,24 +142,32 @@ def simulation_of(prepared: Prepared, given: Given, record: Record) -> Simulatio
     dealt, peers = prepared.dealt, prepared.experiment.peers
     assert dealt is not None
     assert peers is not None
-    network = dealt.network
     return Simulation(
         prepared.task,
-        network.algorithm,
+        dealt.network.algorithm,
         dealt.schedule,
         given.examples,
         dealt.parts,
-        local=dealt.local,
-        codec=network.codec,
-        faults=network.faults,
-        clock=network.clock,
-        seed=prepared.experiment.seed,
-        amounts=dealt.amounts,
         how=peers.workers,
         block=_MOST,
-        evaluate=given.parts,
-        record=record,
+        **_common(prepared, given, record),
     )
+
+
+def _common(prepared: Prepared, given: Given, record: Record) -> dict[str, Any]:
+    """What both engines are given."""
+    dealt = prepared.dealt
+    assert dealt is not None
+    return {
+        "local": dealt.local,
+        "codec": dealt.network.codec,
+        "faults": dealt.network.faults,
+        "clock": dealt.network.clock,
+        "seed": prepared.experiment.seed,
+        "amounts": dealt.amounts,
+        "evaluate": given.parts,
+        "record": record,
+    }
 
 
 def write_first(prepared: Prepared, record: Record) -> None:

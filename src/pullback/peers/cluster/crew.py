@@ -6,6 +6,7 @@ import importlib
 import os
 import socket
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -268,12 +269,15 @@ class Crew:
 
     def _join(self, address: str | None) -> None:
         try:
-            self._ray.init(
-                address="local" if address is None else address,
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            with warnings.catch_warnings():
+                # The child runs Ray at once, and never what JAX warns of.
+                warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+                self._ray.init(
+                    address="local" if address is None else address,
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
         except Exception as error:  # Ray raises bare ones, too
             self._ray.shutdown()
             told = (str(error) or type(error).__name__).splitlines()[0]
