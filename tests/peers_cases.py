@@ -10,14 +10,14 @@ import numpy as np
 from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, BatchNorm, Dropout, chain
 from pullback.optim import Momentum
-from pullback.peers.algorithm import DPSGD, Algorithm, Choco, FedAvg
+from pullback.peers.algorithm import DPSGD, Algorithm, Choco, FedAvg, RelaySum
 from pullback.peers.codec import Codec, Dense, TopK
 from pullback.peers.faults import Faults
 from pullback.peers.local import Local
 from pullback.peers.mixing import MetropolisHastings
 from pullback.peers.phase import Schedule
 from pullback.peers.simulate import Simulation
-from pullback.peers.topology import Ring, Star, Stars, Topology
+from pullback.peers.topology import EdgeList, Ring, Star, Stars, Topology
 from pullback.train import Batch, Task
 
 N, ROUNDS = 6, 5
@@ -51,6 +51,7 @@ class Case:
 
 
 STAR, TWO_STAR, RING = Star(N), Stars(), Ring(N)
+TREE = EdgeList(((0, 1), (1, 2), (1, 3), (3, 4), (3, 5)))
 SLOW = Faults(slow=((2, 4.0),))
 CASES = {
     "star-fedavg": Case(FedAvg(), STAR.schedule()),
@@ -59,6 +60,7 @@ CASES = {
     "two-star-fedavg": Case(FedAvg(), TWO_STAR.schedule()),
     "two-star-dpsgd": Case(DPSGD(), gossip(TWO_STAR)),
     "two-star-choco": Case(Choco(0.4), gossip(TWO_STAR), TopK(k=5), SLOW),
+    "tree-relay": Case(RelaySum(), TREE.schedule()),
     "ring-dpsgd": Case(DPSGD(), RING.schedule()),
     "ring-choco": Case(Choco(0.4), RING.schedule(), TopK(k=5), SLOW),
 }

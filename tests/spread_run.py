@@ -94,7 +94,7 @@ def exchanges() -> dict[str, int]:
     program = run_rounds.lower(
         lane.net, lane.slots, lane.data, block, lane.shares, np.uint32(0), np.int32(0), np.int32(1)
     )
-    lines = program.compile().as_text().splitlines()
+    lines = (program.compile().as_text() or "").splitlines()
     between = [
         line for line in lines if re.search(r" (all-|collective-|reduce-scatter)\S*\(", line)
     ]

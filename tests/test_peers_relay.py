@@ -108,7 +108,7 @@ def test_the_shares_of_the_data_are_the_weights():
 def test_the_mean_is_there_within_the_diameter():
     """Points that stay: after as many rounds as the diameter all have the mean, not before."""
     points = np.tile(np.random.default_rng(0).normal(size=(N, 4)), (DIAMETER, 1, 1))
-    apart = []
+    apart, counts = [], []
     for workers in handed(points):
         found = np.stack([slots["x"] for slots in workers])
         apart.append(float(np.abs(found - points[0].mean(0)).max()))
@@ -247,6 +247,16 @@ def test_who_is_gone_is_forgotten_after_a_while_and_heard_again_when_back():
     models = np.asarray(left.models())[:FAR]
     assert np.linalg.norm(models - best[None], axis=1).max() < 0.05
     assert np.linalg.norm(best - BEST) > 0.3
+
+
+def test_who_comes_back_has_heard_nothing():
+    """What it had heard is of before: it would hand that on, as if it were new."""
+    relay, x = RelaySum(), jnp.ones(D)
+    slots = relay.begin(x, x, Seat(1.0, False, np.array([True, True]), 4))
+    full = slots | {"heard": jnp.ones((2, D)), "counts": jnp.full(2, 0.25)}
+    back = relay.rejoin(full, 3 * x)
+    _, messages = relay.emit(relay.stages[0], back, Given(3 * x), 0)
+    np.testing.assert_allclose(messages, np.tile([0.75] * D + [0.25], (2, 1)))
 
 
 # What is refused

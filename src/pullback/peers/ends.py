@@ -43,7 +43,7 @@ class Ends(NamedTuple):
         number = np.arange(phase.edges) - first[phase.dst]
         at = phase.dst, number
 
-        def table(values, kind=np.int32):
+        def table(values, kind: type = np.int32):
             found = np.zeros((phase.n, degree.max(initial=0)), kind)
             found[at] = values
             return found

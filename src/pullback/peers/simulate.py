@@ -102,6 +102,7 @@ class Simulation:
             as fill the processor and not its memory.
         devices: over how many devices workers are spread, or "all": each device trains its own, in
             the way `how` and `chunk` say, and holds all data. Mixing is an exchange between them.
+            Tried on virtual devices of one processor, not on several cards.
         block: rounds in one call of the program.
         evaluate: what is evaluated, by name.
         every: evaluate after each so-manieth round; 0 for never.
@@ -346,10 +347,16 @@ class Simulation:
                 rows[r, i, : mine.shape[0], : mine.shape[1]] = np.where(mine < 0, -1, there)
         masks = masks._replace(steps=steps)
         alive, returned, donor, up, send = masks[1:]
-        mine = rows, steps, alive, returned, donor
+        block = Block(rows, steps, alive, returned, donor, up, send)
         if mesh := self._net.mesh:
-            mine, (up, send) = places.place(mesh, mine, 1), places.place(mesh, (up, send), None)
-        return masks, Block(*mine, up, send)
+            whole = ("up", "send")  # of messages, and not of workers
+            block = Block(
+                **{
+                    name: places.place(mesh, each, None if name in whole else 1)
+                    for name, each in block._asdict().items()
+                }
+            )
+        return masks, block
 
     def _write(self, t: int, here: Masks, r: int, seen: Seen) -> None:
         """Count what a round has cost, and add its row."""

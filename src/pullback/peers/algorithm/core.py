@@ -202,7 +202,7 @@ class Algorithm:
         self,
         stage: Stage,
         slots: Slots,
-        mixed: Float[Array, " m"] | Heard,
+        mixed: Any,
         sent: Float[Array, " m"] | Float[Array, "k m"],
         t: Any,
     ) -> Slots:
@@ -211,7 +211,7 @@ class Algorithm:
         Args:
             stage: as in `emit`.
             slots: as `emit` left them.
-            mixed: what the stage's phases made of what all have sent.
+            mixed: what the stage's phases made of what all have sent, (m,); of links, a `Heard`.
             sent: what this worker's own message of the stage's first phase decoded to.
             t: the round.
         """

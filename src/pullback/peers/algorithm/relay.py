@@ -119,12 +119,12 @@ class RelaySum(Algorithm):
     def _check_schedule(self, schedule):
         require.agreement(schedule, "RelaySum")
         require_constant(schedule, "RelaySum")
-        if len(schedule.phases) > 1:
+        phase, *others = schedule.phases
+        if others:
             raise ConfigError(
                 f"RelaySum wants rounds of one phase, these have {len(schedule.phases)}",
                 next="give the links of the tree as an EdgeList, or take FedAvg",
             )
-        (phase,) = schedule.phases
         one_way = phase.edges and phase.back.min() < 0
         graph = nx.empty_graph(schedule.n, nx.DiGraph if one_way else nx.Graph)
         graph.add_edges_from(zip(phase.src.tolist(), phase.dst.tolist(), strict=True))
