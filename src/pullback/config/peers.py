@@ -49,6 +49,10 @@ class PeerNetwork:
     clock: peers.Clock
 
 
+# The keys that only the engine "simulate" asks.
+SIMULATED = ("workers", "chunk", "devices")
+
+
 class Peers(Section):
     """Training over a network of workers that share no data.
 
@@ -63,7 +67,8 @@ class Peers(Section):
     faults: what goes wrong. clock: what steps and bytes cost, in seconds of the simulation.
     engine: "simulate", all workers in one program, or "cluster", each in a process of its own.
     workers: of a simulation, all at once ("vmap"), one after another ("map"), by a rule ("auto"),
-        or the faster of the two, which is tried ("trial").
+        or the faster of the two, which is tried ("trial"). chunk: with "map", so many at once.
+        devices: over how many devices they are spread, or "all".
     """
 
     topology: Topology
@@ -81,14 +86,17 @@ class Peers(Section):
     clock: Clock = Field(default_factory=Clock)  # pyright: ignore[reportInvalidTypeForm]
     engine: Literal["simulate", "cluster"] = "simulate"
     workers: Literal["auto", "trial", "vmap", "map"] = "auto"
+    chunk: Annotated[int, Field(ge=1)] = 1
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     cluster: Cluster = Field(default_factory=Cluster)
 
     @pydantic.model_validator(mode="after")
     def _one_engine(self):
         if self.engine == "simulate" and self.cluster.model_fields_set:
             raise ValueError("the section [peers.cluster] wants engine = 'cluster'")
-        if self.engine == "cluster" and "workers" in self.model_fields_set:
-            raise ValueError("the key 'workers' is of a simulation, and engine = 'cluster'")
+        idle = sorted({*SIMULATED} & self.model_fields_set)
+        if self.engine == "cluster" and idle:
+            raise ValueError(f"the key '{idle[0]}' is of a simulation, and engine = 'cluster'")
         return self
 
     def build(self) -> PeerNetwork:

@@ -14,7 +14,7 @@ from .. import maps
 from ..data import DataSpec
 from ..errors import ConfigError
 from ..train.selection import Selection
-from .peers import Peers
+from .peers import SIMULATED, Peers
 from .tables import (
     AnyRule,
     Augmentation,
@@ -352,7 +352,8 @@ class Experiment(Section):
             for name, keys in _ALONE.items():
                 idle = table.get(name, {}) if keys is None else keys
                 table[name] = {k: v for k, v in table.get(name, {}).items() if k not in idle}
-            del table["peers"]["workers" if self.peers.engine == "cluster" else "cluster"]
+            for key in SIMULATED if self.peers.engine == "cluster" else ("cluster",):
+                del table["peers"][key]
         return tomli_w.dumps(_written({k: v for k, v in table.items() if v != {}}))
 
 

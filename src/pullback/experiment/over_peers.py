@@ -149,6 +149,8 @@ def simulation_of(prepared: Prepared, given: Given, record: Record) -> Simulatio
         given.examples,
         dealt.parts,
         how=peers.workers,
+        chunk=peers.chunk,
+        devices=peers.devices,
         block=_MOST,
         **_common(prepared, given, record),
     )
