@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pullback.errors import ConfigError
-from pullback.peers.algorithm import DPSGD, FedAvg, GradientTracking, PushSum
+from pullback.peers.algorithm import DPSGD, FedAvg, GradientTracking, PushSum, RelaySum
 from pullback.peers.clock import Clock
 from pullback.peers.codec import Codec, Dense, TopK
 from pullback.peers.describe import describe, disagreement, links
@@ -270,6 +270,14 @@ def test_what_is_sent_is_what_the_algorithm_sends():
     assert few["survey"]["bytes"] == 2 * codec.cost(SHAPES, np.float32).total + 2 * 32
 
 
+def test_sums_that_are_handed_on_reach_all_along_the_longest_way():
+    row = described(Path(5), RelaySum())
+    assert row["relays"] == 4
+    # A model of eight numbers, and the share that is in the sum.
+    assert row["message_bytes"] == 9 * 4
+    assert described(Path(5), DPSGD())["relays"] is None
+
+
 def test_a_draw_of_clients_sends_less():
     row = described(Star(11), FedAvg(share=0.2))
     assert row["drawn"]
@@ -278,6 +286,10 @@ def test_a_draw_of_clients_sends_less():
     assert row["survey"]["messages"] == pytest.approx(4)
     assert row["survey"]["most_in"] == 2
     assert sum(each[3] for each in row["sends"]) == pytest.approx(4 * 32)
+    # Over many rounds every leaf is drawn, each about as often.
+    answers = [each[2] for each in row["sends"] if each[1] == 0]
+    assert len(answers) == 10
+    assert max(answers) < 0.4
 
 
 def test_a_description_is_plain_and_leaves_large_matrices_out():

@@ -134,8 +134,8 @@ def test_a_worker_that_was_down_has_no_loss_there(drawings):
 
 
 def test_the_distance_of_an_exact_average_is_called_rounding(drawings):
-    assert "this is rounding" in drawn(drawings["stars"]["consensus"]).caption
-    assert "this is rounding" not in drawn(drawings["ring"]["consensus"]).caption
+    assert "what is left is rounding" in drawn(drawings["stars"]["consensus"]).caption
+    assert "what is left is rounding" not in drawn(drawings["ring"]["consensus"]).caption
 
 
 def test_health_is_told_in_words_and_a_spike_is_not_lost_among_many_rounds(drawings):

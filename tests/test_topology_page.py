@@ -16,6 +16,7 @@ from pullback.peers import (
     Clock,
     Dense,
     Dirichlet,
+    EdgeList,
     EqualShares,
     ErdosRenyi,
     FedAvg,
@@ -23,6 +24,9 @@ from pullback.peers import (
     Hypercube,
     Mixing,
     Path,
+    Push,
+    PushSum,
+    RelaySum,
     Ring,
     Star,
     Stars,
@@ -36,7 +40,7 @@ from pullback.peers import (
 )
 from pullback.report.figures import Absent, Figure, graph, mixing
 from pullback.report.figures.layout import positions
-from pullback.report.topology import sentences, text, write_topology
+from pullback.report.topology import _workers, sentences, text, write_topology
 
 SHAPES = ((20, 10), (10,))
 HOSTILE = "<script>alert('x')</script>"
@@ -198,6 +202,14 @@ def test_the_page_tells_costs_and_what_breaks(page):
     assert "topology.groups" in plain
 
 
+def test_what_a_worker_takes_in_is_not_what_it_sends():
+    ends = EdgeList(((0, 1), (1, 2), (2, 0), (0, 2)), directed=True)
+    found = _workers(row(ends, PushSum(), mixing=Push()))
+    told = [dict(zip(found.header, each, strict=True)) for each in found.rows]
+    assert [(each["in"], each["out"]) for each in told] == [("1", "2"), ("1", "1"), ("2", "1")]
+    assert told[0]["bytes out"] == told[2]["bytes in"] != told[0]["bytes in"]
+
+
 def test_a_bias_stands_above_all_else(tmp_path):
     page = page_of(row(Path(4), mixing=EqualShares()), tmp_path / "page.html", name="path")
     assert page.index("<strong>Biased.") < page.index('class="verdict"')
@@ -210,6 +222,13 @@ def test_a_draw_of_clients_is_told(tmp_path):
     assert "some of them drawn anew each time" in told
     assert "Drawn: Only some workers take part" in told
     assert "hub without data" in texts(graph.planned_graph(seen))
+
+
+def test_what_is_handed_on_is_not_told_as_mixing():
+    told = text(row(Path(6), RelaySum()))
+    assert "A sum reaches all workers in 5 rounds." in told
+    assert "Relayed: This algorithm hands sums on" in told
+    assert "Relayed" not in text(row(Path(6)))
 
 
 def test_the_same_is_told_in_a_terminal():

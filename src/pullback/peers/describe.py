@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
 from . import spectrum
@@ -50,8 +51,9 @@ def describe(
     Returns:
         "workers" and "hubs"; "message_bytes", of the first message of a round; "survey", with what
         the algorithm really sends; "links" [src, dst] of a period; "sends" [src, dst, messages,
-        bytes] of a round on average; "drawn", whether only some take part in a round; "matrix" of a
-        period, None for many workers; "eigenvalues", the greatest first, as moduli of one round;
+        bytes] of a round on average; "drawn", whether only some take part in a round; "relays", in
+        how many rounds sums reach all, None of an algorithm that mixes; "matrix" of a period, None
+        for many workers; "eigenvalues", the greatest first, as moduli of one round;
         "disagreement", see `disagreement`.
 
     Raises:
@@ -81,6 +83,7 @@ def describe(
         "links": links(schedule),
         "sends": _sends(sent, schedule.n),
         "drawn": drawn,
+        "relays": nx.diameter(topology.graph()) if algorithm.per_link else None,
         "matrix": _short(product) if schedule.n <= _WRITTEN else None,
         "eigenvalues": _moduli(product, schedule.period),
         "disagreement": disagreement(schedule) if schedule.n <= _FOLLOWED else None,

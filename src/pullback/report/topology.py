@@ -105,6 +105,8 @@ def sentences(row: Mapping[str, Any]) -> list[str]:
         if seen["long_run_gap"] > 1 - 1e-9
         else f"Mixing alone brings disagreement to 1 % in {_rounds(rounds)}."
     )
+    if row["relays"] is not None:
+        brings = f"A sum reaches all workers in {words.plural(row['relays'], 'round')}."
     return [
         f"{kind(row)}. In a round{share} they send "
         f"{_many(seen['messages'], 'message')} in {_many(seen['phases'], 'phase')}, {sent} "
@@ -130,6 +132,14 @@ def notices(row: Mapping[str, Any]) -> list[Notice]:
                 f"{worst} should count for {words.percent(wanted)} and counts for "
                 f"{words.percent(implied)}. Metropolis–Hastings weights mend it, or push-sum where "
                 "links go one way.",
+            )
+        )
+    if row["relays"] is not None:
+        found.append(
+            Notice(
+                "Relayed",
+                "This algorithm hands sums on along the links, and does not mix by weights. The "
+                "weights, the gap and the rounds told here are of mixing on the same links.",
             )
         )
     if row["drawn"]:

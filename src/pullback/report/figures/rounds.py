@@ -17,6 +17,9 @@ from .many import bin_note, binned, greatest, log_axis, log_curve, mean_of, scal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+# A distance below this, where a round averages exactly, is rounding in float32.
+_ROUNDING = 1e-4
+
 # What an algorithm calls its invariants, in words, and what each must be.
 HEALTH = {
     "dual_sum": "sum of the duals (0)",
@@ -26,6 +29,7 @@ HEALTH = {
     "replica_gap": "replicas off what was sent (0)",
     "weight_sum": "sum of the weights (n)",
     "least_weight": "least weight (above 0)",
+    "least_heard": "least share heard of (1)",
 }
 
 
@@ -38,7 +42,8 @@ def consensus_distance(history: History) -> Figure | Absent:
     rounds, curves = binned([row["round"] for row in rows], found, mean_of)
     curve = curves[0].tolist()
     zero = sum(value == 0 for value in curve)
-    exact = (history.peers or {})["survey"]["gap"] > 1 - 1e-9
+    averages = (history.peers or {})["survey"]["gap"] > 1 - 1e-9
+    exact = averages and max(each for each in curve if each == each) < _ROUNDING
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -48,7 +53,7 @@ def consensus_distance(history: History) -> Figure | Absent:
         ink.whole_ticks(axes.xaxis)
 
     last = found[0, -1]
-    notes = " A round averages exactly here: where no message is lost, this is rounding." * exact
+    notes = " A round averages exactly here: what is left is rounding." * exact
     notes += f" In {words.plural(zero, 'point')} it is 0, and not drawn." if zero else ""
     return Figure(
         id="consensus",
