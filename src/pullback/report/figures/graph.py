@@ -143,7 +143,7 @@ def _crosses(place: np.ndarray, a: int, b: int) -> bool:
 def _areas(shares: Sequence[float]) -> np.ndarray:
     """The areas of the workers: in proportion to their shares, and no smaller than a number."""
     n = len(shares)
-    mean = min(420.0, 12000 / n) if n <= _LABELLED else max(3.0, (600 / n) ** 2)
+    mean = min(420.0, 7000 / n) if n <= _LABELLED else max(3.0, (600 / n) ** 2)
     return np.clip(mean * n * np.array(shares), 0.35 * mean, 4 * mean)
 
 
