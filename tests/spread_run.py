@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from pullback import tree
+from pullback.data import Batches
 from pullback.errors import ConfigError
 from pullback.loss import SquaredError
 from pullback.maps import Affine, Dropout, Tanh, chain
@@ -25,7 +26,7 @@ from pullback.peers.local import Local
 from pullback.peers.rounds import run_rounds
 from pullback.peers.simulate import Simulation
 from pullback.peers.topology import Path, Ring
-from pullback.train import Batch, Task
+from pullback.train import Batch, Part, Task
 
 N, ROUNDS = 8, 4
 # A vector of 13 parameters is cut unevenly.
@@ -51,7 +52,9 @@ def simulation(case: str, dtype: str, devices: Any, n: int = N) -> Simulation:
     given = dict(CASES[case])
     algorithm = given.pop("algorithm")
     schedule = given.pop("topology", Ring)(n).schedule()
+    held_out = Part(Batches(*data, 40, 0, limit_bytes=float("inf")), False)
     settings = {"local": Local(2, batch_size=4), "block": ROUNDS, "devices": devices}
+    settings["evaluate"] = {"held out": held_out}
     return Simulation(TASK, algorithm, schedule, data, PARTS[:n], **settings | given)
 
 
@@ -70,6 +73,12 @@ def apart(first: Simulation, second: Simulation) -> float:
     return max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
 
 
+def losses(simulated: Simulation) -> list[float]:
+    """Those of the common model and of each worker's."""
+    rows = simulated.evaluate()["held out"]
+    return [row["loss"] for row in (rows["together"], *rows["workers"])]
+
+
 def compared(case: str, dtype: str) -> dict[str, Any]:
     with jax.enable_x64(dtype == "float64"):
         one, four = simulation(case, dtype, 1), simulation(case, dtype, "all")
@@ -81,6 +90,8 @@ def compared(case: str, dtype: str) -> dict[str, Any]:
         found["disagreement"] = float(np.abs(models - models[:1]).max())
         found["rows"] = [list(each.record.rows("round"))[-1]["messages"] for each in (one, four)]
         found["together"] = float(np.abs(one.model() - four.model()).max())
+        if case == "dpsgd":
+            found["evaluated"] = [losses(each) for each in (one, four)]
         # What one has saved, many take up.
         four.restore(*one.save())
         found["restored"] = places(four)

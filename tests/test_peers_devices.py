@@ -57,6 +57,12 @@ def test_several_devices_make_what_one_makes(found, case, bound):
     assert told["rows"][0] == told["rows"][1]
 
 
+def test_all_are_evaluated_wherever_they_are(found):
+    one, four = found["cases"]["dpsgd float32"]["evaluated"]
+    assert len(set(one)) == 9  # eight workers, and what they are together
+    assert four == pytest.approx(one, rel=1e-5)
+
+
 @pytest.mark.parametrize("when", ["before", "after", "restored"])
 def test_every_array_is_spread_over_all_devices(found, when):
     """Eight workers, four devices: two on each, at the start, after rounds, and taken up again."""
