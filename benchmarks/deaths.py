@@ -1,6 +1,6 @@
 """What the death of a worker costs: six processes on Ray, of which some are killed with SIGKILL.
 
-    python -m benchmarks.deaths [--rounds 30] [--pace 0.6] [--out deaths.json]
+    python -m benchmarks.deaths [--rounds 40] [--pace 0.8] [--only star] [--out deaths.json]
 
 Each run trains 64-32-10 on the embedded digits, one local epoch in a round, and saves a checkpoint
 after each fifth round. A round is made to last `--pace` seconds at least, as it would with a larger
@@ -141,8 +141,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--pace", type=float, default=0.6)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--pace", type=float, default=0.8)
+    parser.add_argument("--only", choices=list(TOPOLOGIES), help="one topology")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(argv)
     examples = load(SPEC).test
@@ -155,6 +156,8 @@ def main(argv: list[str]) -> int:
     print("|---|---|---|---|---|---|---|")
     with Crew(WORKERS) as crew:
         for name, (_, _, groups) in TOPOLOGIES.items():
+            if given.only not in (None, name):
+                continue
             alone = trained(crew, name, test, given.rounds, given.pace)
             for who, victims in groups.items():
                 for moment in MOMENTS:

@@ -305,7 +305,8 @@ class Crew:
             raise PeerError(
                 f"Ray is not reached: {told}",
                 where=f"the address {address}",
-                next="start it there with 'ray start --head', and give HOST:PORT",
+                next="start it there with 'ray start --head', give HOST:PORT, and set "
+                "RAY_AUTH_MODE=token here if that has a token",
             ) from error
 
 
