@@ -114,6 +114,8 @@ def _rounds(cluster: Cluster, killer: Killer | None, folder: Path, rounds: int, 
         began = time.monotonic()
         try:
             cluster.run(1)
+            if (t + 1) % SAVE_EVERY == 0:
+                checkpoint.save(folder, *cluster.save())
         except PeerError as error:
             return {"error": str(error)}
         row = list(cluster.record.rows("round"))[-1]
@@ -122,8 +124,6 @@ def _rounds(cluster: Cluster, killer: Killer | None, folder: Path, rounds: int, 
             faults = [each["what"] for each in cluster.record.rows("fault")]
             whole = time.monotonic() if faults.count("back") == faults.count("dead") > 0 else 0.0
         time.sleep(max(0.0, pace - (time.monotonic() - began)))
-        if (t + 1) % SAVE_EVERY == 0:
-            checkpoint.save(folder, *cluster.save())
     missed = [
         sum(loss is None or not np.isfinite(loss) for loss in losses)
         for losses in zip(*(row["loss"] for row in cluster.record.rows("round")), strict=True)
