@@ -48,7 +48,8 @@ def peers(name: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["ca6-d", "ca6-e", "dirichlet-averaging", "dirichlet-gossip"], ids=str
+    "name",
+    ["ca6-d", "ca6-e", "dirichlet-averaging", "dirichlet-better", "dirichlet-gossip"],
 )
 def test_networks_of_workers_have_no_more_steps_than_the_source(name):
     found = peers(name)
