@@ -124,21 +124,22 @@ def refused(make) -> str:
     return ""
 
 
-print(
-    json.dumps(
-        {
-            "devices": jax.device_count(),
-            "cases": {
-                f"{case} {dtype}": compared(case, dtype)
-                for case, dtype in (
-                    ("dpsgd", "float32"),
-                    ("choco", "float64"),
-                    ("relay", "float64"),
-                )
-            },
-            "exchanges": exchanges(),
-            "uneven": refused(lambda: simulation("dpsgd", "float32", 4, 6)),
-            "lanes": refused(lambda: Lanes([simulation("dpsgd", "float32", 4)])),
-        }
+if __name__ == "__main__":
+    print(
+        json.dumps(
+            {
+                "devices": jax.device_count(),
+                "cases": {
+                    f"{case} {dtype}": compared(case, dtype)
+                    for case, dtype in (
+                        ("dpsgd", "float32"),
+                        ("choco", "float64"),
+                        ("relay", "float64"),
+                    )
+                },
+                "exchanges": exchanges(),
+                "uneven": refused(lambda: simulation("dpsgd", "float32", 4, 6)),
+                "lanes": refused(lambda: Lanes([simulation("dpsgd", "float32", 4)])),
+            }
+        )
     )
-)
