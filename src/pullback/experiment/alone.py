@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from .. import checkpoint, examine, tree
-from ..errors import CheckpointError, DivergedError
-from ..model import save_model
+from .. import examine, tree
+from ..errors import DivergedError
 from ..prepared import Prepared
 from ..record import Record
 from ..runs import RunFolder
 from ..train import Kept, Learner, Plan, Progress, begin, fit
-from .outcome import Outcome, checked, failed_check, status
-from .rows import write_beginning, write_end
+from .keeper import Keeper, understood
+from .outcome import Outcome, closing, failed_check
+from .rows import write_beginning, write_model
 
 
 def go_on(
@@ -29,13 +30,13 @@ def go_on(
     task, plan, parts = prepared.task, prepared.plan, prepared.examples()
     batches = {name: prepared.batches(part) for name, part in parts.items()}
     with Record(folder.metrics) as record, Record(folder.timing) as timing:
-        keeper = _Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
+        keeper = Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
         template = jax.eval_shape(lambda: begin(task, plan.seed, prepared.like))
-        found = keeper.latest(template, accept_older)
+        found = _latest(keeper, template, accept_older)
         if found is None:
             found = _first(prepared), Progress(), None
             write_beginning(prepared, record, found[0])
-            keeper.save(*found)
+            _save(keeper, *found)
         learner, progress, kept = found
         error = None
         try:
@@ -50,7 +51,7 @@ def go_on(
                 kept=kept,
                 record=record,
                 timing=timing,
-                save=keeper.save,
+                save=partial(_save, keeper),
                 at_epoch=lambda learner, progress: _write_weights(record, plan, learner, progress),
                 listen=listen,
                 interrupted=interrupted,
@@ -69,24 +70,18 @@ def go_on(
                     epoch=final["epoch"],
                     step=final["step"],
                 )
-            preparation = prepared.loaded.preparation
-            save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
-            if error is None:
-                write_end(prepared, record, learner)
+            write_model(prepared, folder, record, learner, error)
         record.flush(sync=True)
-        check = checked(record)
         if error is None and not stopped:
             error = failed_check(record)
+        end = closing(record, error, stopped, time.perf_counter() - began)
     result = {
-        "status": status(stopped, error),
         "epochs": progress.epoch,
         "steps": progress.step,
         "best": progress.best,
         "final": final,
         "ended": progress.ended,
-        "check": check and {"ok": check["ok"], "worst": check["worst"]},
-        "seconds": time.perf_counter() - began,
-        "message": None if error is None else str(error),
+        **end,
     }
     if not stopped:
         folder.write_result(result)
@@ -108,48 +103,23 @@ def _first(prepared: Prepared) -> Learner:
 _KEPT = "kept"
 
 
-class _Keeper:
-    """Saves checkpoints of a run, and finds the newest.
+def _save(keeper: Keeper, learner: Learner, progress: Progress, kept: Kept | None) -> None:
+    """Write a checkpoint: the weights, the rule's state, the best weights, the progress."""
+    keeper.save(_host(tree.named(learner) | tree.named({_KEPT: kept})), asdict(progress))
 
-    Each holds the weights, the rule's state, the progress, and how long the records were.
-    """
 
-    def __init__(self, folder: RunFolder, record: Record, timing: Record, keep: int):
-        self._folder, self._record, self._timing, self._keep = folder, record, timing, keep
-
-    def save(self, learner: Learner, progress: Progress, kept: Kept | None) -> None:
-        """Write a checkpoint; the records are on the disk before it speaks of them."""
-        self._record.flush(sync=True)
-        self._timing.flush(sync=True)
-        sizes = {"metrics_bytes": self._record.size, "timing_bytes": self._timing.size}
-        checkpoint.save(
-            self._folder.checkpoints,
-            _host(tree.named(learner) | tree.named({_KEPT: kept})),
-            asdict(progress) | sizes,
-            self._keep,
-        )
-
-    def latest(
-        self, template: Learner, accept_older: bool
-    ) -> tuple[Learner, Progress, Kept | None] | None:
-        """Load the newest checkpoint, if there is one, and cut the records back to it."""
-        found = checkpoint.load_latest(self._folder.checkpoints, accept_older)
-        nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
-        arrays, stored = ({}, nothing) if found is None else found
-        self._record.truncate(stored.pop("metrics_bytes"))
-        self._timing.truncate(stored.pop("timing_bytes"))
-        if found is None:
-            return None
-        best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(f"{_KEPT}/")}
-        like = {_KEPT: Kept(template.params, template.state)}
-        kept = tree.restore(like, best)[_KEPT] if best else None
-        try:
-            return tree.restore(template, arrays), Progress(**stored), kept
-        except TypeError as error:
-            raise CheckpointError(
-                f"the checkpoint's progress is not understood: {error}",
-                next="use the version of pullback that wrote it",
-            ) from error
+def _latest(
+    keeper: Keeper, template: Learner, accept_older: bool
+) -> tuple[Learner, Progress, Kept | None] | None:
+    """Load the newest checkpoint, if there is one, and cut the records back to it."""
+    found = keeper.take_up(accept_older)
+    if found is None:
+        return None
+    arrays, stored = found
+    best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(f"{_KEPT}/")}
+    like = {_KEPT: Kept(template.params, template.state)}
+    kept = tree.restore(like, best)[_KEPT] if best else None
+    return understood(lambda: (tree.restore(template, arrays), Progress(**stored), kept))
 
 
 def _host(leaves: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -44,6 +44,19 @@ def describe(row: dict[str, Any]) -> str:
     return f"loss {row['loss']:.4f}  {score}"
 
 
+def closing(
+    record: Record, error: PullbackError | None, stopped: bool, seconds: float
+) -> dict[str, Any]:
+    """Return what result.json says of the end of every training."""
+    check = checked(record)
+    return {
+        "status": status(stopped, error),
+        "check": check and {"ok": check["ok"], "worst": check["worst"]},
+        "seconds": seconds,
+        "message": None if error is None else str(error),
+    }
+
+
 def status(stopped: bool, error: PullbackError | None) -> str:
     """Return the word for how a training ended."""
     if stopped:

@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checkpoint
-from ..errors import CheckpointError, DivergedError, PullbackError
-from ..model import save_model
+from ..errors import DivergedError, PullbackError
 from ..peers import Simulation
 from ..peers.ledger import Progress
 from ..prepared import Prepared
 from ..record import Record
 from ..runs import RunFolder
 from ..train import Batch, Part, begin
-from .outcome import Outcome, checked, failed_check, status
-from .rows import write_beginning, write_end, write_peers
+from .keeper import Keeper, understood
+from .outcome import Outcome, closing, failed_check
+from .rows import write_beginning, write_model, write_peers
 
 # Seconds of rounds between two looks at the keyboard and the progress bar, and rounds at most.
 _PIECE, _MOST = 0.5, 16
@@ -61,11 +60,16 @@ class Given(NamedTuple):
         train, dtype = prepared.loaded.train, prepared.dtype
         weight = np.ones(len(train)) if train.weight is None else train.weight
         targets = train.targets(dtype, prepared.columns)
-        parts = {
-            name: Part(prepared.batches(part), prepared.task.classifies)
-            for name, part in prepared.examples().items()
-        }
-        return cls(Batch(train.x[:], targets, weight.astype(dtype)), parts)
+        examples = Batch(train.x[:], targets, weight.astype(dtype))
+        return cls(examples, parts_of(prepared))
+
+
+def parts_of(prepared: Prepared) -> dict[str, Part]:
+    """Return what is evaluated, by name."""
+    return {
+        name: Part(prepared.batches(part), prepared.task.classifies)
+        for name, part in prepared.examples().items()
+    }
 
 
 def go_on(
@@ -97,14 +101,14 @@ def go_on(
 
 def _engine(prepared: Prepared, record: Record) -> AbstractContextManager[Any]:
     """What moves and mixes: the simulation, or the cluster."""
-    peers, given = prepared.experiment.peers, Given.of(prepared)
+    peers = prepared.experiment.peers
     assert peers is not None
     if peers.engine == "cluster":
-        return _cluster_of(prepared, given, record)
-    return nullcontext(simulation_of(prepared, given, record))
+        return _cluster_of(prepared, record)
+    return nullcontext(simulation_of(prepared, Given.of(prepared), record))
 
 
-def _cluster_of(prepared: Prepared, given: Given, record: Record) -> AbstractContextManager[Any]:
+def _cluster_of(prepared: Prepared, record: Record) -> AbstractContextManager[Any]:
     """The cluster of an experiment, whose workers load their parts by themselves."""
     from ..peers.cluster import Cluster, Source
 
@@ -132,7 +136,7 @@ def _cluster_of(prepared: Prepared, given: Given, record: Record) -> AbstractCon
         dealt.schedule,
         source,
         dealt.parts,
-        **_common(prepared, given, record),
+        **_common(prepared, parts_of(prepared), record),
         **peers.cluster.model_dump(),
     )
 
@@ -152,11 +156,11 @@ def simulation_of(prepared: Prepared, given: Given, record: Record) -> Simulatio
         chunk=peers.chunk,
         devices=peers.devices,
         block=_MOST,
-        **_common(prepared, given, record),
+        **_common(prepared, given.parts, record),
     )
 
 
-def _common(prepared: Prepared, given: Given, record: Record) -> dict[str, Any]:
+def _common(prepared: Prepared, parts: dict[str, Part], record: Record) -> dict[str, Any]:
     """What both engines are given."""
     dealt = prepared.dealt
     assert dealt is not None
@@ -167,7 +171,7 @@ def _common(prepared: Prepared, given: Given, record: Record) -> dict[str, Any]:
         "clock": dealt.network.clock,
         "seed": prepared.experiment.seed,
         "amounts": dealt.amounts,
-        "evaluate": given.parts,
+        "evaluate": parts,
         "record": record,
     }
 
@@ -190,20 +194,15 @@ def write_last(
     record.add("traffic", links=engine.links())
     reason = "rounds" if error is None else "diverged"
     record.add("end", reason=reason, keep="last", round=engine.progress.step)
-    learner = engine.learner()
-    preparation = prepared.loaded.preparation
-    save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
-    if error is None:
-        write_end(prepared, record, learner)
+    write_model(prepared, folder, record, engine.learner(), error)
 
 
 def result_of(
     engine: Any, record: Record, error: PullbackError | None, stopped: bool, seconds: float
 ) -> dict[str, Any]:
     """Return what result.json says."""
-    progress, last, check = engine.progress, newest(record), checked(record)
+    progress, last = engine.progress, newest(record)
     return {
-        "status": status(stopped, error),
         "rounds": progress.step,
         "epochs": last["epoch"],
         "steps": sum(row["steps"] for row in record.rows("round")),
@@ -213,9 +212,7 @@ def result_of(
         "best": None,
         "final": _together(last),
         "ended": None,
-        "check": check and {"ok": check["ok"], "worst": check["worst"]},
-        "seconds": seconds,
-        "message": None if error is None else str(error),
+        **closing(record, error, stopped, seconds),
     }
 
 
@@ -231,6 +228,7 @@ class _Driver:
         self.prepared, self.folder, self.engine = prepared, folder, engine
         self.record, self.timing, self.listen = record, timing, listen
         self.peers = prepared.experiment.peers
+        self.keeper = Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
 
     @property
     def done(self) -> bool:
@@ -239,13 +237,9 @@ class _Driver:
 
     def begin(self, accept_older: bool) -> None:
         """Take up the newest checkpoint, or write the rows of a beginning."""
-        found = checkpoint.load_latest(self.folder.checkpoints, accept_older)
-        nothing: dict[str, Any] = {"metrics_bytes": 0, "timing_bytes": 0}
-        arrays, stored = ({}, nothing) if found is None else found
-        self.record.truncate(stored.pop("metrics_bytes"))
-        self.timing.truncate(stored.pop("timing_bytes"))
+        found = self.keeper.take_up(accept_older)
         if found is not None:
-            self._restore(arrays, stored)
+            understood(lambda: self.engine.restore(*found))
             return
         write_first(self.prepared, self.record)
         self.engine.settle()
@@ -261,8 +255,9 @@ class _Driver:
             try:
                 self.engine.run(stop - first)
             except DivergedError as error:
-                arrays, stored = self._loaded()
-                self._restore(arrays, stored)
+                found = self.keeper.latest()
+                assert found is not None  # there is one before the first round
+                self.engine.restore(*found)
                 return error
             seconds = time.perf_counter() - began
             self.timing.add("rounds", first=first + 1, last=stop, seconds=seconds)
@@ -277,35 +272,14 @@ class _Driver:
         return None
 
     def save(self) -> None:
-        """Write a checkpoint; the records are on the disk before it speaks of them."""
-        self.record.flush(sync=True)
-        self.timing.flush(sync=True)
-        sizes = {"metrics_bytes": self.record.size, "timing_bytes": self.timing.size}
-        arrays, progress = self.engine.save()
-        keep = self.prepared.experiment.checkpoint.keep
-        checkpoint.save(self.folder.checkpoints, arrays, progress | sizes, keep)
+        """Write a checkpoint."""
+        self.keeper.save(*self.engine.save())
 
     def _next(self, first: int, piece: int) -> int:
         """Where a stretch must stop at the latest."""
         cadences = [each for each in (self.peers.evaluate, self.peers.checkpoint) if each]
         nexts = [(first // each + 1) * each for each in cadences]
         return min([first + piece, self.peers.rounds, *nexts])
-
-    def _restore(self, arrays: dict[str, np.ndarray], stored: dict[str, Any]) -> None:
-        try:
-            self.engine.restore(arrays, stored)
-        except TypeError as error:
-            raise CheckpointError(
-                f"the checkpoint's progress is not understood: {error}",
-                next="use the version of pullback that wrote it",
-            ) from error
-
-    def _loaded(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The newest checkpoint; there is always one."""
-        found = checkpoint.load_latest(self.folder.checkpoints)
-        assert found is not None
-        arrays, stored = found
-        return arrays, {k: v for k, v in stored.items() if not k.endswith("_bytes")}
 
     def _tell(self, seconds: float) -> None:
         row = self.record.newest("round")

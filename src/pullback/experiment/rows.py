@@ -13,13 +13,14 @@ from .. import examine
 from ..check import Report, check_gradients
 from ..config import Experiment
 from ..curvature import Objective
-from ..errors import ConfigError
+from ..errors import ConfigError, PullbackError
 from ..maps import Run
-from ..model import precision
+from ..model import precision, save_model
 from ..peers import describe, partition_report
 from ..peers.local import Flat
 from ..prepared import PARTS, Prepared, prepare
 from ..record import Record
+from ..runs import RunFolder
 from ..symmetry import stuck_layers
 from ..train import Learner, begin
 from ..tree import Tree
@@ -100,6 +101,20 @@ def survey_network(
         prepared = prepare(experiment, data_dir)
         params, _ = jax.eval_shape(prepared.task.net.init, jax.random.key(0), prepared.like)
         return peers_row(prepared, params), partition_row(prepared)
+
+
+def write_model(
+    prepared: Prepared,
+    folder: RunFolder,
+    record: Record,
+    learner: Learner,
+    error: PullbackError | None,
+) -> None:
+    """Write the trained model, and the rows that only it can give, unless training diverged."""
+    preparation = prepared.loaded.preparation
+    save_model(folder, prepared.experiment, prepared.outputs, preparation, learner)
+    if error is None:
+        write_end(prepared, record, learner)
 
 
 def write_end(prepared: Prepared, record: Record, learner: Learner) -> None:
