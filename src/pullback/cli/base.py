@@ -83,6 +83,19 @@ progress = click.option(
     show_default=True,
     help="How progress is shown on stderr; auto is rich on a terminal and plain elsewhere.",
 )
+
+
+def page(default: str) -> Callable:
+    """Return the option --out of a verb that writes one page."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        show_default=True,
+        help="The page.",
+    )
+
+
 run_folder = click.argument("run", type=click.Path(path_type=Path))
 experiment_file = click.argument(
     "file", required=False, type=click.Path(path_type=Path, dir_okay=False)

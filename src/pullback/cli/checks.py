@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .base import as_json, data_dir, experiment_file, main, options, say, settings, tell
+from .base import as_json, data_dir, experiment_file, main, options, page, say, settings, tell
 
 
 @main.command()
@@ -76,13 +76,7 @@ def _check_all(as_json: bool, out: Path | None) -> None:
 
 
 @main.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="catalogue.html",
-    show_default=True,
-    help="The page.",
-)
+@page("catalogue.html")
 @as_json
 def catalogue(out, as_json) -> None:
     """Write a page of everything there is: equations, derivatives, pictures, sources, slips."""

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import click
 
-from .base import as_json, data_dir, experiment_file, main, options, run_folder, say, settings, tell
+from .base import (
+    as_json,
+    data_dir,
+    experiment_file,
+    main,
+    options,
+    page,
+    run_folder,
+    say,
+    settings,
+    tell,
+)
 
 
 @main.command()
@@ -51,13 +62,7 @@ def diagnose(run, data_dir, as_json, best_error, tolerance, out) -> None:
 @click.option("--low", type=float, default=1e-6, show_default=True, help="The first rate.")
 @click.option("--high", type=float, default=10.0, show_default=True, help="The last rate.")
 @click.option("--steps", type=int, default=200, show_default=True, help="How many steps.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="lr-range.html",
-    show_default=True,
-    help="The page.",
-)
+@page("lr-range.html")
 def lr_range(file, settings, data_dir, as_json, low, high, steps, out) -> None:
     """Suggest a learning rate for FILE: raise it from step to step until the loss diverges."""
     from .. import config
@@ -75,13 +80,7 @@ def lr_range(file, settings, data_dir, as_json, low, high, steps, out) -> None:
 @options(settings, data_dir, as_json)
 @click.option("--sizes", help="How many examples, as in 100,200,400. [default: 1/16, …, all]")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Trainings of each size.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="learning-curve.html",
-    show_default=True,
-    help="The page.",
-)
+@page("learning-curve.html")
 def learning_curve(file, settings, data_dir, as_json, sizes, seeds, out) -> None:
     """Train FILE on more and more of its data, and say what still more would bring."""
     from .. import config

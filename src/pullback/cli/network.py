@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
-
-from .base import as_json, data_dir, experiment_file, main, options, say, settings
+from .base import as_json, data_dir, experiment_file, main, options, page, say, settings
 
 
 @main.command()
 @experiment_file
 @options(settings, data_dir, as_json)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="topology.html",
-    show_default=True,
-    help="The page.",
-)
+@page("topology.html")
 def topology(file, settings, data_dir, as_json, out) -> None:
     """Say what the network of FILE costs and promises, before it trains.
 

@@ -212,12 +212,15 @@ class Planner:
         codec = self._codec if stage.coded else Dense()
         return codec.cost(stage.shapes(self._shapes), self._dtype)
 
+    def rejoining(self, here: Masks) -> list[Sent]:
+        """Return the models that those take over who come back in a round, if any do."""
+        back = np.flatnonzero(here.returned)
+        arrived = np.ones(len(back), bool)
+        return [Sent(here.donor[back], back, arrived, self.cost())] if len(back) else []
+
     def sent(self, t: int, here: Masks) -> list[Sent]:
         """Return the messages of round t by turn; first what rejoining takes."""
-        found = []
-        back = np.flatnonzero(here.returned)
-        if len(back):
-            found.append(Sent(here.donor[back], back, np.ones(len(back), bool), self.cost()))
+        found = self.rejoining(here)
         for p, (stage, phase) in enumerate(self.turns(t)):
             sent, up = here.send[p, : phase.edges], here.up[p, : phase.edges]
             found.append(Sent(phase.src[sent], phase.dst[sent], up[sent], self.cost(stage)))

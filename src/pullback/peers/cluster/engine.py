@@ -294,7 +294,11 @@ class Cluster:
         self._roll.welcome(t)
         self._roll.need_hub(t)
         there, here = self._roll.attending(t, here)
-        sent, models = self._rejoin(here)
+        sent = self._planner.rejoining(here)
+        models = {
+            int(i): (self._crew.call(int(here.donor[i]), "model"),)
+            for i in np.flatnonzero(here.returned)
+        }
         began, order, replies = there.copy(), self._planner.turns(t), {}
         sends = [
             np.isin(np.arange(len(there)), phase.src[here.send[p, : phase.edges]])
@@ -324,15 +328,6 @@ class Cluster:
     def _turn(self, i: int, method: str, *args: Any) -> list[Any]:
         """Let a worker do its part of a turn; return the references of its reply and messages."""
         return self._crew.call(i, method, *args, returns=1 + self._planner.copies(i))
-
-    def _rejoin(self, here: Masks) -> tuple[list[Sent], dict[int, tuple]]:
-        """The models that those take over who come back: what that sends, and the references."""
-        back = np.flatnonzero(here.returned)
-        if not len(back):
-            return [], {}
-        models = {int(i): (self._crew.call(int(here.donor[i]), "model"),) for i in back}
-        arrived = np.ones(len(back), bool)
-        return [Sent(here.donor[back], back, arrived, self._planner.cost())], models
 
     def _collect(
         self, t: int, turn: int, calls: dict[int, Any], there: np.ndarray, replies: dict[int, Reply]
