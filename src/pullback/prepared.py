@@ -20,7 +20,7 @@ from .loss import ClassWeighted, Loss, balanced
 from .maps import BatchNorm, Net, Run
 from .optim import Method, Rule, resolve
 from .penalty import Sum
-from .train import Plan, Selection, Task, require_whole
+from .train import Part, Plan, Selection, Task, require_whole
 
 PARTS = ("train", "validation", "test")
 
@@ -56,6 +56,13 @@ class Prepared:
             if part.streamed
             else float("inf"),
         )
+
+    def measured(self) -> dict[str, Part]:
+        """The parts that there are, by name, to be evaluated."""
+        return {
+            name: Part(self.batches(part), self.task.classifies)
+            for name, part in self.examples().items()
+        }
 
     @property
     def dtype(self) -> np.dtype:

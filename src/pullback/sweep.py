@@ -21,8 +21,9 @@ from . import config, files
 from .config import Experiment, Sweep
 from .data import Loaded
 from .errors import ConfigError, OutputError, PullbackError
-from .experiment import device, over_peers
+from .experiment import over_peers
 from .experiment.over_peers import Given
+from .experiment.run import write_settings
 from .model import precision
 from .peers.lanes import Lanes, alike
 from .peers.simulate import Simulation
@@ -240,8 +241,8 @@ def _train(wanted: Sequence[tuple[Path, Experiment]], held: _Held) -> None:
     prepared = [held.prepared(experiment) for _, experiment in wanted]
     runs = []
     try:
-        for (path, experiment), each in zip(wanted, prepared, strict=True):
-            runs.append(_begin(path, experiment, each, held.given(each)))
+        for (path, _), each in zip(wanted, prepared, strict=True):
+            runs.append(_begin(path, each, held.given(each)))
         for members in _grouped(runs):
             _go(members)
         for run in runs:
@@ -252,11 +253,9 @@ def _train(wanted: Sequence[tuple[Path, Experiment]], held: _Held) -> None:
             run.folder.unlock()
 
 
-def _begin(path: Path, experiment: Experiment, prepared: Prepared, given: Given) -> _Run:
+def _begin(path: Path, prepared: Prepared, given: Given) -> _Run:
     folder = RunFolder.create(path, force=True)
-    files.write_text(folder.config, experiment.toml())
-    data = prepared.loaded.checksum
-    folder.write_meta(seed=experiment.seed, device=device(), data=data, argv=["sweep"])
+    write_settings(prepared, folder)
     record = Record(folder.metrics)
     over_peers.write_first(prepared, record)
     return _Run(prepared, folder, record, over_peers.simulation_of(prepared, given, record))

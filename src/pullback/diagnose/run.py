@@ -11,7 +11,7 @@ from ..files import read_json
 from ..model import load_model, precision
 from ..record import Record
 from ..runs import RunFolder
-from ..train import Learner, Part
+from ..train import Learner
 from .finding import Finding, plural
 from .flow import LayerFlow, fading_finding, flow_findings, layer_flows
 from .judgement import TOLERANCE, Judgement, judge
@@ -88,11 +88,7 @@ def diagnose(
     with precision(model.experiment):
         prepared = prepare_again(folder, model.experiment, data_dir)
         task, learner = prepared.task, Learner(model.params, model.state, ())
-        parts = {
-            name: Part(prepared.batches(part), task.classifies)
-            for name, part in prepared.examples().items()
-            if name != "test"
-        }
+        parts = {name: part for name, part in prepared.measured().items() if name != "test"}
         errors = {name: _error(part.evaluate(task, learner)) for name, part in parts.items()}
         units = layer_units(task, model.params, model.state, parts["train"].chunks())
     counts = None

@@ -61,15 +61,7 @@ class Given(NamedTuple):
         weight = np.ones(len(train)) if train.weight is None else train.weight
         targets = train.targets(dtype, prepared.columns)
         examples = Batch(train.x[:], targets, weight.astype(dtype))
-        return cls(examples, parts_of(prepared))
-
-
-def parts_of(prepared: Prepared) -> dict[str, Part]:
-    """Return what is evaluated, by name."""
-    return {
-        name: Part(prepared.batches(part), prepared.task.classifies)
-        for name, part in prepared.examples().items()
-    }
+        return cls(examples, prepared.measured())
 
 
 def go_on(
@@ -136,7 +128,7 @@ def _cluster_of(prepared: Prepared, record: Record) -> AbstractContextManager[An
         dealt.schedule,
         source,
         dealt.parts,
-        **_common(prepared, parts_of(prepared), record),
+        **_common(prepared, prepared.measured(), record),
         **peers.cluster.model_dump(),
     )
 

@@ -15,7 +15,7 @@ from ..errors import CheckpointError, DivergedError, OutputError, ThresholdError
 from ..model import load_model, precision
 from ..prepared import Prepared, prepare
 from ..runs import RunFolder
-from ..train import Learner, Part, Tick, never, silent
+from ..train import Learner, Tick, never, silent
 from . import alone, over_peers
 from .outcome import Outcome
 
@@ -46,13 +46,7 @@ def train(
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
         with _create(experiment, out, force) as folder:
-            files.write_text(folder.config, prepared.experiment.toml())
-            folder.write_meta(
-                seed=experiment.seed,
-                device=device(),
-                data=prepared.loaded.checksum,
-                argv=_command(),
-            )
+            write_settings(prepared, folder)
             return _trainer(experiment)(prepared, folder, listen, interrupted)
 
 
@@ -72,8 +66,15 @@ def _create(experiment: Experiment, out: Path | None, force: bool) -> RunFolder:
     )
 
 
-def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+def write_settings(prepared: Prepared, folder: RunFolder) -> None:
+    """Write the resolved experiment of a new run, and what the run depends on."""
+    files.write_text(folder.config, prepared.experiment.toml())
+    folder.write_meta(
+        seed=prepared.experiment.seed,
+        device=device(),
+        data=prepared.loaded.checksum,
+        argv=[Path(sys.argv[0]).name, *sys.argv[1:]],
+    )
 
 
 def device() -> str:
@@ -138,8 +139,6 @@ def evaluate(path: Path, data_dir: Path | None = None) -> dict[str, dict[str, An
         prepared = prepare_again(RunFolder.open(path), model.experiment, data_dir)
         learner = Learner(model.params, model.state, ())
         return {
-            name: Part(prepared.batches(part), prepared.task.classifies).evaluate(
-                prepared.task, learner
-            )
-            for name, part in prepared.examples().items()
+            name: part.evaluate(prepared.task, learner)
+            for name, part in prepared.measured().items()
         }
