@@ -21,7 +21,7 @@ import numpy as np
 
 from pullback.errors import PullbackError
 
-from .contenders import PEERS, Contender, Pullback, processors
+from .contenders import GPU_PEERS, PEERS, Contender, Pullback, processors
 from .grid import GRID
 from .measure import Times, time_epochs, time_fits
 from .workloads import WORKLOADS, Workload, load
@@ -105,10 +105,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, help="how often each is timed [default: 5]")
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="let every contender have only N processors (Linux)")  # fmt: skip
+    parser.add_argument("--gpu", choices=["float32", "tensorfloat32"], metavar="PRECISION",
+                        help="on a GPU, with products in float32 or tensorfloat32")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time to a file")
     asked = parser.parse_args()
     if asked.threads and not hasattr(os, "sched_setaffinity"):
         parser.error("--threads wants Linux; set OMP_NUM_THREADS and the like instead")
+    if asked.gpu and asked.only == ["grid"]:
+        parser.error("the grid is timed on the processor alone")
     asked.rounds = asked.rounds or (3 if asked.quick else 5)
     return asked
 
@@ -118,7 +122,9 @@ def main() -> None:
     if asked.threads:
         # Inherited by every process that starts below; OpenMP, OpenBLAS and XLA all heed it.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.threads])
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_PLATFORMS"] = "cuda" if asked.gpu else "cpu"
+    if asked.gpu == "tensorfloat32":
+        os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "tensorfloat32"
     limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n == "XLA_FLAGS"}
     machine = {
         "platform": platform.platform(),
@@ -127,9 +133,10 @@ def main() -> None:
         "environment": limits,
         "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
         "rounds": asked.rounds,
+        "products": f"{asked.gpu or 'float32'} on a {'GPU' if asked.gpu else 'processor'}",
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    kinds, grid = installed((Pullback, *PEERS)), installed(GRID)
+    kinds, grid = installed((Pullback, *(GPU_PEERS if asked.gpu else PEERS))), installed(GRID)
     try:
         results = [
             compare(
@@ -139,7 +146,8 @@ def main() -> None:
                 asked.rounds,
             )
             for work in WORKLOADS
-            if not asked.only or work.name in asked.only
+            if (not asked.only or work.name in asked.only)
+            and not (asked.gpu and work.name == "grid")
         ]
     except PullbackError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Who is timed: one small class per library, each doing the same work in its own best way.
 
 A contender lives alone in a process of its own, so that thread pools do not fight, and imports its
-library only when it is made. All compute on the processor.
+library only when it is made. Those of PEERS compute on the processor, those of GPU_PEERS on a GPU.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ class Pullback(Contender):
 
         import pullback
 
-        threads = f"{processors()} XLA threads"
-        return f"pullback {pullback.__version__}, jax {jax.__version__}, {threads}"
+        device = jax.devices()[0]
+        where = f"{processors()} XLA threads" if device.platform == "cpu" else device.device_kind
+        return f"pullback {pullback.__version__}, jax {jax.__version__}, {where}"
 
     def train(self, epochs, pause):  # noqa: D102
         from pullback.data import Batches
@@ -106,6 +107,7 @@ class Torch(Contender):
 
     name, package = "torch eager", "torch"
     fused = False
+    device = "cpu"
 
     def __init__(self, work, x, labels):
         """Import the library."""
@@ -124,26 +126,39 @@ class Torch(Contender):
         layers = []
         for d_in, d_out in pairwise(widths):
             layers += [nn.Linear(d_in, d_out, bias=self.work.bias), activation()]
-        return nn.Sequential(*layers[:-1])
+        return nn.Sequential(*layers[:-1]).to(self.device)
 
-    def train(self, epochs, pause):  # noqa: D102
-        torch, work = self.torch, self.work
-        torch.manual_seed(0)
-        x, labels = torch.from_numpy(self.x), torch.from_numpy(self.labels)
-        self.net, loss = self._network(), torch.nn.CrossEntropyLoss()
-        rule = torch.optim.SGD(
+    def _step(self, x, labels) -> Callable:
+        """Make a network, and return what takes a step on the rows that it is given."""
+        self.net, loss, work = self._network(), self.torch.nn.CrossEntropyLoss(), self.work
+        rule = self.torch.optim.SGD(
             self.net.parameters(), work.learning_rate, weight_decay=work.l2, fused=self.fused
         )
+
+        def step(rows):
+            rule.zero_grad(set_to_none=True)
+            loss(self.net(x.index_select(0, rows)), labels.index_select(0, rows)).backward()
+            rule.step()
+
+        return step
+
+    def train(self, epochs, pause):  # noqa: D102
+        torch = self.torch
+        torch.manual_seed(0)
+        x = torch.from_numpy(self.x).to(self.device)
+        labels = torch.from_numpy(self.labels).to(self.device)
+        step = self._step(x, labels)
         for _ in range(epochs):
-            for index in torch.randperm(len(x)).split(work.batch):
-                rule.zero_grad(set_to_none=True)
-                loss(self.net(x.index_select(0, index)), labels.index_select(0, index)).backward()
-                rule.step()
+            for rows in torch.randperm(len(x), device=self.device).split(self.work.batch):
+                step(rows)
+            if self.device == "cuda":
+                torch.cuda.synchronize()
             pause()
 
     def predict(self, x):  # noqa: D102
         with self.torch.no_grad():
-            return self.net(self.torch.from_numpy(x)).argmax(dim=1).numpy()
+            z = self.net(self.torch.from_numpy(x).to(self.device))
+            return z.argmax(dim=1).cpu().numpy()
 
 
 class TorchFused(Torch):
@@ -151,6 +166,60 @@ class TorchFused(Torch):
 
     name = "torch fused"
     fused = True
+
+
+class TorchCuda(TorchFused):
+    """The same on a GPU, each kernel started from Python."""
+
+    name = "torch cuda"
+    device = "cuda"
+
+    def __init__(self, work, x, labels):
+        """Import the library, with products as exact as ours are asked to be."""
+        super().__init__(work, x, labels)
+        rounded = os.environ.get("JAX_DEFAULT_MATMUL_PRECISION") == "tensorfloat32"
+        self.torch.set_float32_matmul_precision("high" if rounded else "highest")
+
+    def about(self):  # noqa: D102
+        return f"torch {self.torch.__version__}, {self.torch.cuda.get_device_name()}"
+
+
+class TorchCompiled(TorchCuda):
+    """The compiler of PyTorch, in its mode for small steps: graphs of forward and of reverse."""
+
+    name = "torch compile"
+
+    def _network(self):
+        return self.torch.compile(super()._network(), mode="reduce-overhead")
+
+
+class TorchGraph(TorchCuda):
+    """A whole step as one CUDA graph: the least that PyTorch can spend on starting kernels."""
+
+    name = "torch graph"
+
+    def _step(self, x, labels):
+        torch, eager = self.torch, super()._step(x, labels)
+        index = torch.zeros(self.work.batch, dtype=torch.int64, device="cuda")
+        # Recording wants a few steps beforehand, on another stream.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                eager(index)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            eager(index)
+
+        def step(rows):
+            if len(rows) < len(index):
+                eager(rows)
+            else:
+                index.copy_(rows)
+                graph.replay()
+
+        return step
 
 
 class ScikitLearn(Contender):
@@ -208,6 +277,7 @@ class ScikitLearn(Contender):
 
 
 PEERS = (ScikitLearn, Torch, TorchFused)
+GPU_PEERS = (TorchCuda, TorchCompiled, TorchGraph)
 
 
 def processors() -> int:

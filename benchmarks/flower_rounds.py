@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,11 @@ def main() -> None:
         "client_resources": {"num_cpus": threads(work)},
         "init_args": {"num_cpus": work["processors"], "include_dashboard": False},
     }
-    run_simulation(server, CLIENT, work["clients"], backend_config=backend)
+    try:
+        run_simulation(server, CLIENT, work["clients"], backend_config=backend)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # threads that are left behind would keep a process that answers nothing
 
 
 if __name__ == "__main__":

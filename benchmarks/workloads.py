@@ -55,6 +55,7 @@ WORKLOADS = (
     _WIDE,
     # At 0.0275 single examples make it diverge within a few epochs.
     replace(_WIDE, name="wide-1", batch=1, learning_rate=0.00275, examples=5_000),
+    Workload("tapered-100", "mnist", (2500, 2000, 1500, 1000, 500), 100, 0.05, 0.0),
     Workload("narrow-256", "mnist", (50,), 256, 0.1, 0.001),
     Workload("digits", "digits", (100,), 200, 0.1, 0.0001, fit_epochs=50),
     Workload("iris", "iris", (10,), 50, 0.1, 0.0001, fit_epochs=100),

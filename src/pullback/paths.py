@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import tree
+from .arithmetic import full_precision
 from .config import RULES, spelled
 from .curvature import Objective
 from .errors import ConfigError, nearest
@@ -250,16 +251,19 @@ def _where(params):
 
 
 @jax.jit
+@full_precision()
 def _values(surface: Surface, grid):
     return jax.lax.map(surface.value, grid, batch_size=256)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
+@full_precision()
 def _walk(surface: Surface, rule: Rule, steps: int, start):
     return _steps(surface, rule, steps, start)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
+@full_precision()
 def _walks(surface: Surface, rule: Any, steps: int, start, rates):
     """The same rule with every rate: one compiled program."""
 

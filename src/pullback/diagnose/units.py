@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arithmetic import full_precision
 from ..maps import Elementwise, Net, Node, Run
 from ..train import Batch, Task
 from .finding import Finding, listed, percent
@@ -132,6 +133,7 @@ def _steepest(map: Any) -> float:
 
 
 @partial(jax.jit, static_argnames=("net", "wanted"))
+@full_precision()
 def _opened(net: Net, wanted: tuple[tuple[Node, float], ...], params, state, data: Batch):
     """On how many examples each unit is open, and how many examples there are.
 

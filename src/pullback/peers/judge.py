@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..train import Batch, Learner, Part, Task
 from ..train.measure import sums
 from ..tree import Tree
@@ -80,6 +81,7 @@ def evaluate(
 
 
 @functools.partial(jax.jit, static_argnames=("task", "flat"))
+@full_precision()
 def _measured(task: Task, flat: Flat, models, states, data: Batch):
     """The sums of an evaluation, for each of many models."""
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arithmetic import full_precision
 from ..errors import ConfigError, DivergedError
 from ..tree import Tree
 from .rounds import Block, Net, run_rounds
@@ -84,6 +85,7 @@ def alike(simulation: Simulation) -> tuple[Any, ...]:
 
 
 @functools.partial(jax.jit, static_argnames=("net", "common"), donate_argnames="slots")
+@full_precision()
 def _run(
     net: Net,
     common: bool,

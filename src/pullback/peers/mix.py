@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..arithmetic import full_precision
 from .phase import OnLoss, Phase
 
 Payload = Float[Array, " d"] | Float[np.ndarray, " d"]
@@ -110,6 +111,7 @@ def _ends(src: np.ndarray, dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnames="on_loss")
+@full_precision()
 def _mix(on_loss: OnLoss, x, sent, keep, src, dst, weight, up):
     """Add the edges one by one: a loop, so that every sum is rounded alike in every network."""
     keep, src, dst, weight, up = map(jnp.asarray, (keep, src, dst, weight, up))

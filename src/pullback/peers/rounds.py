@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..train import Batch, Task
 from . import devices
 from .algorithm import Algorithm, Heard, Slots, Stage, Turn, message_key
@@ -78,6 +79,7 @@ class Seen(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="net", donate_argnames="slots")
+@full_precision()
 def run_rounds(net: Net, slots: Slots, data: Batch, block: Block, shares, seed, first, count):
     """Take the first `count` rounds of a block; the others of it are passed by.
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..errors import DataError, DivergedError, PeerError
 from ..train import Batch, Task, begin
 from .algorithm import Algorithm, Heard, Seat, Slots, Stage, Turn, message_key, period_turns
@@ -362,23 +363,26 @@ class Worker:
         return _decoded(codec, buffers, key, shapes, self._dtype)
 
 
-_emitted = jax.jit(emit_one, static_argnames=("net", "stage"))
+_emitted = jax.jit(full_precision()(emit_one), static_argnames=("net", "stage"))
 _key = jax.jit(message_key)
 _finite = jax.jit(tree.all_finite)
 
 
 @functools.partial(jax.jit, static_argnames=("algorithm", "stage"))
+@full_precision()
 def _absorbed(algorithm: Algorithm, stage: Stage, slots: Slots, value, sent, t):
     return algorithm.absorb(stage, slots, value, sent, t)
 
 
 @functools.partial(jax.jit, static_argnames=("codec", "shapes"))
+@full_precision()
 def _fed(codec: Codec, v, owed, key, shapes: Shapes):
     """What is sent, what it says, and what is owed after it."""
     return error_feedback(codec, v, jnp.zeros_like(v) if owed is None else owed, key, shapes)
 
 
 @functools.partial(jax.jit, static_argnames=("codec", "shapes", "dtype"))
+@full_precision()
 def _decoded(codec: Codec, buffers, key, shapes: Shapes, dtype):
     return codec.decode(buffers, key, shapes, dtype)
 

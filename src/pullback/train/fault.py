@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..errors import DivergedError
 from ..maps import Run
 from .step import Batch, Learner, Task, augmented, step
@@ -81,6 +82,7 @@ def find_fault(task: Task, learner: Learner, batch: Batch, key, count: int) -> t
     """Take one step and say which value is the first that is not finite, and the loss."""
 
     @jax.jit
+    @full_precision()
     def look(learner, batch):
         run = Run(jax.random.fold_in(key, count), True)
         x = augmented(task, batch, run).x

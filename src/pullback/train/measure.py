@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..data import Batches
 from ..maps import Run
 from ..tree import Tree
@@ -55,7 +56,7 @@ def sums(task: Task, params: Tree, state: Tree, data: Batch, first: Any = 0, row
     return jax.lax.scan(block, start, jnp.arange(-(-n // size)))[0]
 
 
-measure = jax.jit(sums, static_argnames="task")
+measure = jax.jit(full_precision()(sums), static_argnames="task")
 
 
 def predictions(task: Task, params: Tree, state: Tree, x: np.ndarray) -> np.ndarray:
@@ -74,6 +75,7 @@ def _padded(x, size):
 
 
 @partial(jax.jit, static_argnames="task")
+@full_precision()
 def _predicted(task, params, state, x):
     return task.loss.link(task.net.forward(params, state, x, Run())[0])
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import tree
+from ..arithmetic import full_precision
 from ..maps import Run
 from ..tree import Tree
 from .step import Batch, Learner, Pass, Task, step
@@ -29,6 +30,7 @@ class Stretch(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="task", donate_argnames="learner")
+@full_precision()
 def advance(task: Task, learner: Learner, data: Batch, stretch: Stretch, start, stop, key):
     """Take the steps from `start` to `stop` of a chunk, or to the first without a finite loss.
 
@@ -69,6 +71,7 @@ def _finite(outputs):
 
 
 @partial(jax.jit, static_argnames="task", donate_argnames="learner")
+@full_precision()
 def watched(task: Task, learner: Learner, data: Batch, stretch: Stretch, i, key):
     """Take one step that also measures every layer, from the same pass."""
     batch = Batch(*(a[stretch.order[i]] for a in data))

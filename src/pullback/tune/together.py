@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arithmetic import full_precision
 from ..data import Batches
 from ..errors import ConfigError
 from ..maps import Run, key_for
@@ -272,6 +273,7 @@ def _order(batches: Batches, epochs: int) -> Order:
 
 
 @partial(jax.jit, static_argnames=("frame", "like"))
+@full_precision()
 def _first(frame: Task, each: dict[str, Any], keys, like) -> Learner:
     def one(values, key):
         return begin_from(with_numbers(frame, values), key, like)
@@ -280,6 +282,7 @@ def _first(frame: Task, each: dict[str, Any], keys, like) -> Learner:
 
 
 @partial(jax.jit, static_argnames=("frame", "layout"), donate_argnames="learners")
+@full_precision()
 def _advance(
     frame: Task, layout: _Layout, each, learners, keys, train, order, measured, start, stop
 ):

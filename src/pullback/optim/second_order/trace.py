@@ -13,6 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ... import tree
+from ...arithmetic import full_precision
 from ...errors import ConfigError
 from ...tree import Tree
 from .method import Function, Method, OfVector, Point
@@ -138,6 +139,7 @@ class _Walk(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
+@full_precision()
 def _walk(method: Method, steps: int, watch: Callable, function: Any, params: Tree, tolerance):
     """Walk, and return the walk with the parameters at its end."""
     theta, unravel = ravel_pytree(params)
