@@ -72,7 +72,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         validation_fraction: how much of the examples is held out to choose the best weights.
         metric: what judges the validation part: "loss" or "accuracy".
         patience: training ends after so many epochs without a better one, by the validation part,
-            or, where there is none, by the loss of training; 0 for never.
+            or, where there is none, by the loss of training; 0 for never. The loss of training is
+            looked at after each epoch, or after 32 steps where an epoch has fewer.
         tol: how much better an epoch must be, to count as better.
         class_weight: how much each class counts, a dict by label; "balanced" gives every class the
             same say.
