@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import tomllib
 from dataclasses import asdict
 from functools import partial
 
@@ -494,7 +495,7 @@ def test_what_fits_is_prepared():
     prepared = prepare(plan)
     steps = Flip(allow_digits=True), Warp(shift=1, elastic=8, smoothness=2.0), Noise(0.1)
     assert prepared.task.augment == Compose(steps, (8, 8, 1))
-    assert config.parse(config.tomllib.loads(plan.toml()), "its file") == plan
+    assert config.parse(tomllib.loads(plan.toml()), "its file") == plan
     few = prepared.loaded.train.take(np.arange(30))
     row = examine.augmented_row(prepared.task, few, prepared.columns, 0)
     assert row["pixels"].shape == (5, 10, 64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,7 +107,7 @@ def test_balanced_is_resolved_from_the_training_part(skewed, loss):
     prepared = prepare(config.parse(table, "test"))
     assert isinstance(prepared.task.loss, ClassWeighted)
     assert prepared.task.loss.weights == pytest.approx((90 / (2 * 80), 90 / (2 * 10)))
-    again = config.parse(config.tomllib.loads(prepared.experiment.toml()), "the resolved file")
+    again = config.parse(tomllib.loads(prepared.experiment.toml()), "the resolved file")
     assert again.class_weight == "balanced"
 
 

@@ -41,6 +41,38 @@ def test_a_better_choice_has_no_more_steps_than_the_source(folder, batch, steps)
         assert (train.batch_size, min(taken, train.steps or taken)) == (batch, steps)
 
 
+def peers(name: str):
+    found = config.read(STUDIES / "peers" / f"{name}.toml").peers
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["ca6-d", "ca6-e", "dirichlet-averaging", "dirichlet-gossip"], ids=str
+)
+def test_networks_of_workers_have_no_more_steps_than_the_source(name):
+    found = peers(name)
+    topology, local = found.build().topology, found.local
+    assert local.unit == "step"
+    working = topology.n - len(topology.without_data())
+    assert working == 6
+    assert found.rounds * local.length * working <= 105_000
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "keys"),
+    [
+        ("ca6-d", "ca6-e", {"topology"}),
+        ("fedavg-iid", "fedavg-two-shard", {"partition", "rounds"}),
+        ("dirichlet-averaging", "dirichlet-gossip", {"topology", "algorithm", "weigh"}),
+        ("ring-dense", "ring-choco", {"algorithm", "codec", "rounds", "checkpoint"}),
+    ],
+)
+def test_what_is_compared_differs_in_what_it_says(one, other, keys):
+    ours, theirs = (peers(each).model_dump() for each in (one, other))
+    assert {key for key in ours if ours[key] != theirs[key]} == keys
+
+
 def test_the_stated_settings_differ_in_their_rule_alone():
     stated = [
         config.read(STUDIES / "ca6-b" / f"{each}.toml")

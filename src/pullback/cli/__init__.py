@@ -2,8 +2,8 @@
 
 stdout carries the result, stderr the progress. Exit codes: 0 done; 1 a defect of ours; 2 usage or
 configuration; 3 data missing or broken; 4 diverged; 5 checkpoint broken or incompatible; 6 a check
-or threshold missed; 7 cannot write; 8 a worker of a cluster is gone or silent; 130 interrupted, after
-a checkpoint.
+or threshold missed; 7 cannot write; 8 a worker of a cluster is gone or silent; 130 interrupted,
+after a checkpoint.
 
 Nothing heavy is imported here: `pullback --help` must answer at once, and does not import JAX.
 """

@@ -13,6 +13,7 @@ from .sections import Data as Data
 from .sections import Experiment as Experiment
 from .sections import Range as Range
 from .sections import Sweep as Sweep
+from .sections import Tune as Tune
 from .tables import ALGORITHMS as ALGORITHMS
 from .tables import AUGMENTATIONS as AUGMENTATIONS
 from .tables import CODECS as CODECS

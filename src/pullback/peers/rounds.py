@@ -225,7 +225,8 @@ def _emitted(net: Net, stage: Stage, common, mine):
         def one(a):
             return emit_one(net, stage, *common, *a)
 
-        if net.how == "vmap":
+        # Only the first stage works; a map over the others would do nothing but copy their slots.
+        if net.how == "vmap" or stage != net.algorithm.stages[0]:
             return jax.vmap(one)(mine)
         return jax.lax.map(one, mine, batch_size=net.chunk if net.chunk > 1 else None)
 

@@ -182,7 +182,7 @@ class Worker:
         self._emit(works)
         now = self._round
         # Whose local work failed is seen here; after mixing its neighbours have failed too.
-        if not tree.all_finite((now.slots, now.value)):
+        if not _finite((now.slots, now.value)):
             return self._failed()
         return self._send()
 
@@ -319,7 +319,7 @@ class Worker:
 
     def _end(self) -> tuple[Reply, Message]:
         now = self._there()
-        if not tree.all_finite(now.slots):
+        if not _finite(now.slots):
             return self._failed()
         self.slots, self.moved, reply = now.slots, now.moved, self._reply()
         self._round = None
@@ -364,6 +364,7 @@ class Worker:
 
 _emitted = jax.jit(emit_one, static_argnames=("net", "stage"))
 _key = jax.jit(message_key)
+_finite = jax.jit(tree.all_finite)
 
 
 @functools.partial(jax.jit, static_argnames=("algorithm", "stage"))

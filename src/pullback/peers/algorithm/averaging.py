@@ -104,7 +104,8 @@ class FedAvg(Algorithm):
             )
 
     def begin(self, x, known, seat):
-        slots = {"x": x, "start": x, "serves": jnp.asarray(seat.serves)}
+        slots = {"x": x, "serves": jnp.asarray(seat.serves)}
+        slots |= {"start": x} if self._steps_from_start else {}
         return slots | ({"step": jnp.zeros_like(x)} if self.server_momentum else {})
 
     def emit(self, stage, slots, work, t):
@@ -112,16 +113,18 @@ class FedAvg(Algorithm):
         if stage.name == "scatter":
             return slots, x
         slots, after = work.steps(slots, x, x if self.proximal else None, self.proximal)
-        slots = slots | {"x": after, "start": x}
+        slots = slots | {"x": after} | ({"start": x} if self._steps_from_start else {})
         return slots, after - x if self.sends == "change" else after
 
     def absorb(self, stage, slots, mixed, sent, t):
         if stage.name == "scatter":
             return slots | {"x": mixed}
-        x, start = slots["x"], slots["start"]
+        x = slots["x"]
+        if not self._steps_from_start:
+            return slots | {"x": jnp.where(slots["serves"], mixed, x)}
+        start = slots["start"]
         if not self._adaptive:
-            served = start + mixed if self.sends == "change" else mixed
-            return slots | {"x": jnp.where(slots["serves"], served, x)}
+            return slots | {"x": jnp.where(slots["serves"], start + mixed, x)}
         step = mixed if self.sends == "change" else mixed - start
         if self.server_momentum:
             step = self.server_momentum * slots["step"] + step
@@ -151,6 +154,11 @@ class FedAvg(Algorithm):
     def _adaptive(self) -> bool:
         """Whether the hub does more than take the mean."""
         return self.server_rate != 1 or self.server_momentum != 0
+
+    @property
+    def _steps_from_start(self) -> bool:
+        """Whether the hub needs to know where a round began; else nobody keeps it."""
+        return self._adaptive or self.sends == "change"
 
     def _drawn(self, hubs, n, t, seed):
         leaves = np.setdiff1d(np.arange(n), hubs)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from ... import __version__
@@ -42,19 +44,21 @@ class ForgottenError(PeerError):
 class Member:
     """What runs in the process of a worker: the worker, and nothing else."""
 
-    def __init__(self, threads: int | None):
-        """Say how many threads JAX may take, before it starts any."""
+    def __init__(self, threads: int | None, compiled: str | None):
+        """Say how many threads JAX may take, before it starts any, and where it keeps programs."""
         if threads == 1:
             flags = os.environ.get("XLA_FLAGS", "")
             os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
+        if compiled is not None:
+            jax.config.update("jax_compilation_cache_dir", compiled)
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+            jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
         self.worker: Worker | None = None
 
     def begin(
         self, job: Job, number: int, seat: Seat, data: Any, rows: np.ndarray, start: Any = None
     ) -> dict[str, Any]:
         """Load the data, and begin anew; return where this is."""
-        import jax
-
         jax.config.update("jax_enable_x64", job.double)
         # Who has no part needs an example still, for its shapes.
         part: Any = data
@@ -104,6 +108,9 @@ class Crew:
     is given its beginning again, and is back when it has answered. One that does not answer in time
     is left alone until it has answered.
 
+    Where it starts Ray itself, the processes share what they compile, in a folder that `close`
+    removes. Elsewhere, give JAX one: the environment variable JAX_COMPILATION_CACHE_DIR.
+
     Attributes:
         up: who is, (n,).
 
@@ -123,12 +130,18 @@ class Crew:
         self._ray = ray()
         self.up = np.zeros(n, bool)
         self._started = not self._ray.is_initialized()
+        # What one has compiled serves the others, and above all the one that takes its place.
+        self._compiled: tempfile.TemporaryDirectory | None = None
+        alone = self._started and address is None
+        if alone and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            self._compiled = tempfile.TemporaryDirectory(prefix="pullback-compiled-")
         if self._started:
             self._join(address)
         kind = self._ray.remote(Member).options(
             num_cpus=0, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        self._members = [kind.remote(threads) for _ in range(n)]
+        compiled = None if self._compiled is None else self._compiled.name
+        self._members = [kind.remote(threads, compiled) for _ in range(n)]
         # What those that are not up have still to answer, and which of them begin anew with it.
         self._waiting: dict[int, Any] = {}
         self._anew: set[int] = set()
@@ -256,6 +269,9 @@ class Crew:
         self._members = []
         if self._started:
             self._ray.shutdown()
+        if self._compiled is not None:
+            self._compiled.cleanup()
+            self._compiled = None
 
     def __enter__(self) -> Crew:
         return self
@@ -289,7 +305,8 @@ class Crew:
             raise PeerError(
                 f"Ray is not reached: {told}",
                 where=f"the address {address}",
-                next="start it there with 'ray start --head', and give HOST:PORT",
+                next="start it there with 'ray start --head', give HOST:PORT, and set "
+                "RAY_AUTH_MODE=token here if that has a token",
             ) from error
 
 

@@ -240,7 +240,8 @@ class Cluster:
         """Return all arrays by name and the progress, as `pullback.checkpoint.save` wants them.
 
         They are those of a simulation. A worker that is down, or dies meanwhile, has in them what
-        it had in the last save, and is named in the progress: it comes back in the next round.
+        it had in the last save. It is named in the progress, and so is one that has missed rounds:
+        they come back in the next round.
         """
         roll = self._roll
         roll.saved |= roll.states(self.progress.step)
@@ -268,8 +269,10 @@ class Cluster:
         roll, n = self._roll, self._planner.n
         roll.saved = {i: {name: each[i] for name, each in found.items()} for i in range(n)}
         self.settle()
-        roll.fresh, roll.stale = set(self.progress.down) - {roll.hub}, set()
         up = np.flatnonzero(self._crew.up).tolist()
+        # The only hub has nobody else's to take: it goes on with what was saved of it.
+        roll.fresh = (set(self.progress.down) - {roll.hub}) | (set(range(n)) - set(up))
+        roll.stale = set()
         roll.tell(self.progress.step, {i: roll.saved[i] for i in up})
 
     def close(self) -> None:

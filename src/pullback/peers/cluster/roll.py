@@ -92,9 +92,9 @@ class Roll:
         return answers
 
     def states(self, t: int) -> dict[int, State]:
-        """Return what each has that has what it should."""
-        known = [i for i in range(self.planner.n) if self.knows(i)]
-        return self.collect(t, None, {i: self.crew.call(i, "save") for i in known})
+        """Return what each has that is up and has anything, old as it may be."""
+        having = [i for i in range(self.planner.n) if self.crew.up[i] and i not in self.fresh]
+        return self.collect(t, None, {i: self.crew.call(i, "save") for i in having})
 
     def tell(self, t: int, states: dict[int, State]) -> None:
         """Give workers a state. Who dies meanwhile is lost, and comes back like others."""
