@@ -190,6 +190,8 @@ def test_a_rule_is_named_with_a_rate_or_given_whole():
         ({"normalization": "batch-norm", "batch_size": 1}, "at least 2 examples"),
         ({"rule": Plateau(SGD(0.1))}, "watches the validation part, and there is none"),
         ({"class_weight": "even"}, "class_weight must be a dict by label or 'balanced'"),
+        ({"class_weight": {"yes": -1.0}}, "class_weight wants numbers of at least 0"),
+        ({"class_weight": {"yes": 0.0, "no": 0.0}}, "not all of them 0"),
         ({"class_weight": {"maybe": 2.0}}, r"class_weight names \['maybe'\], the classes are"),
     ],
 )

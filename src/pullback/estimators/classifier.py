@@ -298,7 +298,13 @@ class NetworkClassifier(ClassifierMixin, Network):
             raise ConfigError(f"class_weight must be a dict by label or 'balanced', got {wanted!r}")
         if strange := [each for each in wanted if each not in self.classes_]:
             raise ConfigError(f"class_weight names {strange}, the classes are {self.classes_}")
-        return np.array([wanted.get(each, 1.0) for each in self.classes_.tolist()], float)
+        given = np.array([wanted.get(each, 1.0) for each in self.classes_.tolist()], float)
+        counts = np.bincount(self._index(y), minlength=len(given))
+        if not (np.isfinite(given).all() and given.min() >= 0 and given @ counts > 0):
+            raise ConfigError(
+                f"class_weight wants numbers of at least 0, not all of them 0, got {wanted!r}"
+            )
+        return given
 
     def _with_classes(self, y, weight):
         if self._by_class is None:
