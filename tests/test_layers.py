@@ -16,8 +16,8 @@ ORDER = [
     "errors", "jsontext", "files", "tree", "arithmetic", "record", "data", "initializer", "maps",
     "loss", "penalty", "closed_form", "curvature", "surfaces", "symmetry", "optim",
     "early_stopping", "augment", "tangent", "check", "catalogue", "tensors", "sealed", "checkpoint",
-    "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model", "tune",
-    "experiment", "sweep", "retrain", "paths", "diagnose", "report", "cli",
+    "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model", "estimators",
+    "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "report", "cli",
 ]  # fmt: skip
 
 

@@ -70,7 +70,12 @@ class Batches:
     Neighbours in the file stay near each other, so a file sorted by class is better shuffled once.
 
     Either way every epoch visits every row once, and only its last batch may be smaller.
+
+    Attributes:
+        passes: how often an epoch visits every row.
     """
+
+    passes = 1
 
     def __init__(
         self,

@@ -40,7 +40,15 @@ def refuse_infinite(rows, task: Task, learner: Learner, progress) -> None:
 
 
 def diverged(
-    task: Task, backup: Learner, progress, data: Batch, stretch: Stretch, at: int, stop: int, key
+    task: Task,
+    backup: Learner,
+    progress,
+    data: Batch,
+    stretch: Stretch,
+    at: int,
+    stop: int,
+    key,
+    steps_per_epoch: int,
 ) -> DivergedError:
     """Find the step between `at` and `stop` that went wrong, by taking the steps again.
 
@@ -53,6 +61,7 @@ def diverged(
         at: the first step that may be to blame.
         stop: the step before which something was not finite.
         key: of the masks.
+        steps_per_epoch: to say in which epoch it was.
     """
 
     def to(t):
@@ -71,7 +80,7 @@ def diverged(
     blame, loss = find_fault(task, learner, batch, key, int(stretch.first) + good)
     progress.step += good - at
     return _error(
-        f"{blame} at epoch {progress.epoch + 1}, step {progress.step + 1} "
+        f"{blame} at epoch {progress.step // steps_per_epoch + 1}, step {progress.step + 1} "
         f"(loss {loss:.4g} with {task.rule})",
         learner,
         progress,

@@ -195,7 +195,7 @@ def require_whole(method: Method, batches: Batches) -> None:
     Raises:
         ConfigError: the batches are smaller, or streamed.
     """
-    if batches.steps_per_epoch > 1 or batches.streams:
+    if batches.steps_per_epoch > batches.passes or batches.streams:
         raise ConfigError(
             f"{type(method).__name__} sees all {len(batches.targets):,} examples in each step, "
             f"got {'a stream' if batches.streams else f'batches of {batches.batch_size}'}",
@@ -312,7 +312,9 @@ class _Trainer:
                 )
                 losses, layers = np.asarray(losses)[at:stop], None
             if not (finite and np.isfinite(losses).all()):
-                raise diverged(self.task, backup, progress, data, stretch, at, stop, self.key)
+                where = data, stretch, at, stop, self.key
+                one_pass = self.batches.steps_per_epoch // self.batches.passes
+                raise diverged(self.task, backup, progress, *where, one_pass)
             progress.step += stop - at
             self._write(progress, losses, layers)
             self._tick(progress, losses, stop - at, time.perf_counter() - began)

@@ -1,0 +1,286 @@
+"""The training of an estimator: `pullback.train.fit`, what it wrote down, and why it ended."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..errors import ConfigError
+from ..optim import Method, watches
+from ..record import Record
+from ..train import Learner, Plan, Progress, Selection, Task, begin_from, fit
+from ..tree import Tree
+from .packed import Packed, mixes
+
+Metric = Literal["loss", "accuracy", "r2"]
+
+
+class Examples(NamedTuple):
+    """Rows as training sees them.
+
+    Shapes: x (n, d), targets (n, k), weight (n,)
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    weight: np.ndarray
+
+
+class Rows(Record):
+    """A record that keeps what an estimator asks for, and nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses: list[float] = []
+        self.evaluation: dict[str, Any] = {}
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Keep the loss of a step, or the newest evaluation."""
+        if kind == "step":
+            self.losses.append(fields["loss"])
+        elif kind == "evaluation":
+            self.evaluation = fields
+
+
+@dataclass
+class Outcome:
+    """What a training led to.
+
+    Attributes:
+        learner: parameters, state and the rule's state, as NumPy arrays.
+        epochs: how many were trained.
+        history: by name, a value for each epoch: "loss" of the training part as its batches met
+            it; with validation, "validation_loss" and the score.
+        ended: why, where it was not the number of epochs: "patience", "stuck" or "plateau".
+        best: the epoch whose weights these are, where validation chose them.
+    """
+
+    learner: Learner
+    epochs: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    ended: str | None = None
+    best: int | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long an estimator trains, and what ends it.
+
+    Attributes:
+        epochs: at most so many.
+        batch_size: examples per step.
+        patience: end after so many epochs without a better one; 0 for never.
+        tol: how much better an epoch must be, to count as better.
+        metric: what judges the validation part.
+        seed: of everything random.
+        tell: called with each epoch's number and its row of the history.
+    """
+
+    epochs: int
+    batch_size: int
+    patience: int
+    tol: float
+    metric: Metric
+    seed: int
+    tell: Callable[[int, dict[str, float]], None] | None = None
+
+
+def arithmetic(dtype: Any) -> AbstractContextManager:
+    """The context in which JAX computes in this type."""
+    return jax.enable_x64(True) if np.dtype(dtype) == np.float64 else nullcontext()
+
+
+def batch_of(rule: Any, batch_size: int | str, n: int) -> int:
+    """How many of n examples make a step.
+
+    Raises:
+        ConfigError: the size is not one, or a second-order method is not given all.
+    """
+    if isinstance(rule, Method):
+        if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= n):
+            raise ConfigError(
+                f"{type(rule).__name__} sees all examples in each step, "
+                f"got batch_size={batch_size!r}",
+                next="leave it 'auto', or take a rule such as 'adam'",
+            )
+        return n
+    if batch_size == "auto":
+        return min(200, n)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise ConfigError(f"batch_size must be a whole number or 'auto', got {batch_size!r}")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    return min(int(batch_size), n)
+
+
+def train(
+    task: Task,
+    examples: Examples,
+    course: Course,
+    validation: Examples | None = None,
+    learner: Learner | None = None,
+) -> Outcome:
+    """Train, from the first weights or from those of a learner.
+
+    With a validation part its metric judges each epoch: the best weights are kept whatever ends
+    the training, and `patience` counts epochs. Without one `patience` counts epochs in which the
+    loss of training did not fall by `tol`, and the last weights are kept.
+
+    Raises:
+        DivergedError: a value was not finite.
+        ConfigError: a rule that watches an evaluation has none.
+    """
+    whole = mixes(task.net)
+    if whole and course.batch_size == 1:
+        raise ConfigError(
+            "a batch-norm wants steps of at least 2 examples, got n_samples = 1 or batch_size = 1",
+            next="raise batch_size, or use normalization='layer-norm'",
+        )
+    if watches(task.rule) and validation is None:
+        raise ConfigError(
+            f"{task.rule} watches the validation part, and there is none",
+            next="set validation_fraction, or give validation_data to fit",
+        )
+    packed = Packed(
+        *examples, course.batch_size, course.seed, whole, course.epochs, validation is not None
+    )
+    parts, selection = {}, Selection()
+    if validation is not None:
+        size = len(validation.x)
+        parts = {"validation": Packed(*validation, size, course.seed, whole_batches=False)}
+        selection = Selection(
+            metric=course.metric, patience=course.patience, min_delta=course.tol, keep="best"
+        )
+    plan = Plan(
+        epochs=-(-course.epochs // packed.passes),
+        seed=course.seed,
+        evaluate_epochs=1 if parts else 0,
+        watch_epochs=0,
+        checkpoint_epochs=0,
+    )
+    watch = _Watch(course, packed, bool(parts))
+    with arithmetic(examples.x.dtype):
+        begun = _begun(task, course.seed, examples) if learner is None else _ours(task, learner)
+        last, progress = fit(
+            task,
+            packed,
+            plan,
+            parts=parts,
+            selection=selection,
+            learner=begun,
+            record=watch.rows,
+            at_epoch=watch.at_epoch,
+            interrupted=watch.over,
+        )
+    watch.at_epoch(last, progress)
+    ended = progress.ended or ("plateau" if watch.over() else None)
+    if ended == "stuck":
+        watch.drop_standstill()
+    best = None if progress.best is None else round(progress.best["epoch"])
+    return Outcome(_numpy(last), len(watch.history["loss"]), watch.history, ended, best)
+
+
+class _Watch:
+    """Writes the history, and says when the loss of training has stopped falling."""
+
+    def __init__(self, course: Course, packed: Packed, validates: bool):
+        self.course, self.validates = course, validates
+        self.rows, self.history = Rows(), {}
+        self.best, self.waited = math.inf, 0
+        n, size, steps = len(packed.targets), packed.batch_size, packed.steps_per_pass
+        self.shares = np.array([size] * (steps - 1) + [n - size * (steps - 1)]) / n
+
+    def at_epoch(self, learner: Learner, progress: Progress) -> None:
+        """Add a row for each pass since the last call, and judge it."""
+        steps, losses = len(self.shares), self.rows.losses
+        for begin in range(0, len(losses), steps):
+            row = {"loss": float(self.shares @ np.array(losses[begin : begin + steps]))}
+            if self.validates:
+                seen = self.rows.evaluation["validation"]
+                row |= {f"validation_{name}": seen[name] for name in seen if name != "outputs"}
+            self._add(row)
+        losses.clear()
+
+    def _add(self, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+        better = row["loss"] < self.best - self.course.tol
+        self.waited = 0 if better else self.waited + 1
+        self.best = min(self.best, row["loss"])
+        if self.course.tell is not None:
+            self.course.tell(len(self.history["loss"]), row)
+
+    def drop_standstill(self) -> None:
+        """Forget the epochs in which a method that is stuck stayed where it was."""
+        losses = self.history["loss"]
+        while len(losses) > 1 and losses[-1] == losses[-2]:
+            losses.pop()
+
+    def over(self) -> bool:
+        """Whether to end, where no validation part decides it."""
+        return not self.validates and 0 < self.course.patience <= self.waited
+
+
+def warn_unless_done(outcome: Outcome, course: Course) -> None:
+    """Warn of a training that its epochs ended, while it was still getting better."""
+    if outcome.ended is not None or not course.patience:
+        return
+    by = "loss"
+    if outcome.best is not None:
+        by = f"validation_{course.metric}"
+        if outcome.epochs - outcome.best >= course.patience:
+            return
+    values = outcome.history[by][-(course.patience + 1) :]
+    slope = (values[-1] - values[0]) / max(1, len(values) - 1)
+    warnings.warn(
+        f"training ended after all {outcome.epochs} epochs, and was not done: the {by} is "
+        f"{values[-1]:.4g}, lately {slope:+.2g} an epoch; raise epochs or learning_rate, or set "
+        "patience=0 if this many epochs are meant",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+@partial(jax.jit, static_argnames="task")
+def _drawn(task: Task, key, x) -> Learner:
+    return begin_from(task, key, x)
+
+
+def _begun(task: Task, seed: int, examples: Examples) -> Learner:
+    """A learner with its first weights, by a compiled program, and none of its arrays twice."""
+    return jax.tree.map(jnp.array, _drawn(task, jax.random.key(seed), examples.x[:1]))
+
+
+def _ours(task: Task, learner: Learner) -> Learner:
+    """A learner to go on from: arrays that the compiled step may take for itself.
+
+    What a second-order method remembers is of the function that it had: on other data it is begun
+    anew, and so is the state of another rule.
+    """
+    params, state, rule_state = jax.tree.map(jnp.array, learner)
+    fresh = jax.eval_shape(task.rule.init, params)
+    if isinstance(task.rule, Method) or not _alike(fresh, rule_state):
+        rule_state = task.rule.init(params)
+    return Learner(params, state, rule_state)
+
+
+def _alike(a: Tree, b: Tree) -> bool:
+    """Whether two trees have one structure, with arrays of the same shapes and types."""
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return False
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in pairs)
+
+
+def _numpy(learner: Learner) -> Learner:
+    return jax.tree.map(np.array, learner)
