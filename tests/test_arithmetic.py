@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pullback.arithmetic import full_precision
+from pullback.arithmetic import SETTING, full_precision
 from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, Conv, Flatten, Tanh, chain
 from pullback.optim import SGD
@@ -53,7 +53,7 @@ def test_what_the_user_says_is_kept(work):
 
 
 def test_nothing_outside_is_changed():
-    before = jax.config.jax_default_matmul_precision
+    before = getattr(jax.config, SETTING)
     with full_precision():
-        assert jax.config.jax_default_matmul_precision == "highest"
-    assert jax.config.jax_default_matmul_precision == before
+        assert getattr(jax.config, SETTING) == "highest"
+    assert getattr(jax.config, SETTING) == before

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 import jax
 
+# Of JAX's configuration, as set or as a context in force says.
+SETTING = "jax_default_matmul_precision"
+
 
 @contextmanager
 def full_precision() -> Iterator[None]:
@@ -23,7 +26,7 @@ def full_precision() -> Iterator[None]:
         def product(x, w):
             return x @ w
     """
-    if jax.config.jax_default_matmul_precision is not None:
+    if getattr(jax.config, SETTING) is not None:
         yield
         return
     with jax.default_matmul_precision("highest"):

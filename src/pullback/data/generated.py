@@ -19,7 +19,8 @@ def digits(dtype: np.dtype | type = np.float32) -> Examples:
     """
     from sklearn.datasets import load_digits
 
-    x, y = load_digits(return_X_y=True)
+    # Where pandas is installed its types allow for frames, which are not asked for here.
+    x, y = map(np.asarray, load_digits(return_X_y=True))
     return Examples(
         x=(x / 16).astype(dtype),
         y=y,
