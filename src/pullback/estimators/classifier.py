@@ -15,7 +15,6 @@ from ..loss import SigmoidCrossEntropy, SoftmaxCrossEntropy, balanced
 from ..maps import Sigmoid, Softmax
 from . import settings
 from .base import Network
-from .training import Metric
 
 _LOGISTIC = (SoftmaxCrossEntropy, SigmoidCrossEntropy)
 
@@ -61,8 +60,12 @@ class NetworkClassifier(ClassifierMixin, Network):
         bias: whether affine maps have one; one before a batch-norm never does.
         net: a whole network, instead of all these. It ends in as many outputs as the loss wants.
         loss: None takes softmax-cross-entropy for three classes or more, and
-            sigmoid-cross-entropy for two classes and for labels.
+            sigmoid-cross-entropy for two classes and for labels. A pair (value, reverse) of
+            functions of logits and targets is a loss of your own; see `pair.py`.
         penalty: on the weights; a number is the strength of an L2 penalty: strength/2 · Σ w².
+        augment: random changes of the batches of training, such as ["elastic"]; those of pictures
+            want `image`.
+        image: (height, width) or (height, width, channels) of a row of X.
         rule: how gradients become updates; one of Optax serves, too. "lbfgs" and its kin see all
             examples in each step, and suit small data.
         learning_rate: a number or a schedule, for a rule that is only named; None takes 0.1 for
@@ -70,7 +73,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         epochs: at most so many passes over the examples.
         batch_size: examples per step; "auto" is 200, or all if they are fewer.
         validation_fraction: how much of the examples is held out to choose the best weights.
-        metric: what judges the validation part: "loss" or "accuracy".
+        metric: what judges the validation part: "loss", "accuracy", another name of a scorer of
+            scikit-learn, or a function of (estimator, X, y), of which more is better.
         patience: training ends after so many epochs without a better one, by the validation part,
             or, where there is none, by the loss of training; 0 for never. The loss of training is
             looked at after each epoch, or after 32 steps where an epoch has fewer.
@@ -78,6 +82,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         class_weight: how much each class counts, a dict by label; "balanced" gives every class the
             same say.
         warm_start: whether fit goes on from the weights of the fit before.
+        precision: "float32" or "float64", whatever X is; None follows X.
+        device: "cpu" or "gpu"; None takes the best there is.
         random_state: of the first weights, the order, masks and the split.
         verbose: print each so-manieth epoch to stderr; True prints all.
 
@@ -85,7 +91,7 @@ class NetworkClassifier(ClassifierMixin, Network):
         classes_: the labels; for several at once their numbers.
         net_, params_, state_: the network, and its weights as NumPy arrays.
         history_: lists with an entry for each epoch: "loss", and with validation
-            "validation_loss" and "validation_accuracy".
+            "validation_loss", "validation_accuracy" and another metric by its name.
         n_iter_: the epochs of the last fit, or of all calls of partial_fit.
         loss_: the last loss of training, without the penalty.
         best_epoch_: the epoch whose weights were kept, with validation; 0 for the first weights.
@@ -96,7 +102,7 @@ class NetworkClassifier(ClassifierMixin, Network):
     """
 
     _classifies = True
-    _scored = "accuracy"
+    _scored: str = "accuracy"
     classes_: np.ndarray
 
     def __init__(
@@ -112,16 +118,20 @@ class NetworkClassifier(ClassifierMixin, Network):
         net: Any = None,
         loss: Any = None,
         penalty: Any = None,
+        augment: Any = None,
+        image: Any = None,
         rule: Any = "adam",
         learning_rate: Any = None,
         epochs: int = 200,
         batch_size: Any = "auto",
         validation_fraction: float = 0.0,
-        metric: Metric = "loss",
+        metric: Any = "loss",
         patience: int = 10,
         tol: float = 1e-4,
         class_weight: Any = None,
         warm_start: bool = False,
+        precision: Any = None,
+        device: Any = None,
         random_state: Any = None,
         verbose: Any = False,
     ):
@@ -135,6 +145,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         self.net = net
         self.loss = loss
         self.penalty = penalty
+        self.augment = augment
+        self.image = image
         self.rule = rule
         self.learning_rate = learning_rate
         self.epochs = epochs
@@ -145,6 +157,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         self.tol = tol
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.precision = precision
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 

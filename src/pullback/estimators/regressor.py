@@ -9,7 +9,6 @@ from sklearn.base import RegressorMixin
 
 from . import settings
 from .base import Network
-from .training import Metric
 
 
 class NetworkRegressor(RegressorMixin, Network):
@@ -24,10 +23,11 @@ class NetworkRegressor(RegressorMixin, Network):
             network.
         loss: None takes squared-error, which is half the square; others are "huber",
             "absolute-error", "quantile", "poisson-likelihood", "gaussian-likelihood", ….
-        penalty, rule, learning_rate, epochs, batch_size: the training.
+        penalty, augment, image, rule, learning_rate, epochs, batch_size: the training.
         validation_fraction, patience, tol: when it ends, and with which weights.
-        metric: what judges the validation part: "loss" or "r2".
-        warm_start, random_state, verbose: as there.
+        metric: what judges the validation part: "loss", "r2", another name of a scorer of
+            scikit-learn, or a function of (estimator, X, y), of which more is better.
+        warm_start, precision, device, random_state, verbose: as there.
 
     Attributes:
         net_, params_, state_: the network, and its weights as NumPy arrays.
@@ -41,7 +41,7 @@ class NetworkRegressor(RegressorMixin, Network):
     [7.0]
     """
 
-    _scored = "r2"
+    _scored: str = "r2"
 
     def __init__(
         self,
@@ -56,15 +56,19 @@ class NetworkRegressor(RegressorMixin, Network):
         net: Any = None,
         loss: Any = None,
         penalty: Any = None,
+        augment: Any = None,
+        image: Any = None,
         rule: Any = "adam",
         learning_rate: Any = None,
         epochs: int = 200,
         batch_size: Any = "auto",
         validation_fraction: float = 0.0,
-        metric: Metric = "loss",
+        metric: Any = "loss",
         patience: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
+        precision: Any = None,
+        device: Any = None,
         random_state: Any = None,
         verbose: Any = False,
     ):
@@ -78,6 +82,8 @@ class NetworkRegressor(RegressorMixin, Network):
         self.net = net
         self.loss = loss
         self.penalty = penalty
+        self.augment = augment
+        self.image = image
         self.rule = rule
         self.learning_rate = learning_rate
         self.epochs = epochs
@@ -87,6 +93,8 @@ class NetworkRegressor(RegressorMixin, Network):
         self.patience = patience
         self.tol = tol
         self.warm_start = warm_start
+        self.precision = precision
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 

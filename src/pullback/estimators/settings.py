@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from .. import config
+from ..augment import Augmentation, Compose, Setting
 from ..errors import ConfigError, nearest
 from ..initializer import Initializer
 from ..loss import Loss
 from ..maps import Affine, BatchNorm, Dropout, Map, Net, chain
 from ..optim import Method, Schedule
 from ..penalty import L2, Penalty, Sum
+from .pair import Pair
 
 # The learning rate of a rule that is only named. Those that divide by the size of the gradients
 # move every weight by about the rate; the others by the rate times the gradient.
@@ -145,8 +148,49 @@ def _per_layer(value: Any, count: int, word: str) -> tuple[Any, ...]:
 
 
 def loss(value: Any, usual: str) -> Loss:
-    """The loss; `usual` where none is given."""
+    """The loss; `usual` where none is given. A pair of functions is its value and its reverse."""
+    if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
+        return Pair(*value)
     return build(usual if value is None else value, Loss, config.LOSSES, "loss")
+
+
+def augmentation(
+    value: Any, image: Any, features: int, batch_size: int, loss: Loss, targets: np.ndarray
+) -> Compose:
+    """What is done to the batches of training.
+
+    Args:
+        value: None, or a list of names, tables and objects.
+        image: (height, width) or (height, width, channels) of a row; None if rows are no pictures.
+        features: the numbers in a row.
+        batch_size: examples in a step.
+        loss: what is minimised.
+        targets: (n, k).
+
+    Raises:
+        ConfigError: the image has another number of pixels, or an augmentation does not fit.
+
+    >>> from pullback.loss import SquaredError
+    >>> augmentation(["flip"], (2, 2), 4, 1, SquaredError(), np.ones((1, 1))).picture
+    (2, 2, 1)
+    """
+    picture = None
+    if image is not None:
+        several = isinstance(image, tuple | list) and len(image) in (2, 3)
+        if not several or int(np.prod(image)) != features:
+            raise ConfigError(
+                f"image must be (height, width) or (height, width, channels) of the {features} "
+                f"features, got {image!r}"
+            )
+        picture = (*image, 1)[:3]
+    if value is None:
+        return Compose()
+    steps = value if isinstance(value, list | tuple) else [value]
+    built = [build(each, Augmentation, config.AUGMENTATIONS, "augment") for each in steps]
+    compose = Compose(tuple(built), picture)
+    mean = targets.mean(axis=0, keepdims=True)
+    compose.check(Setting(picture, "the estimator's X", False, loss, mean, batch_size))
+    return compose
 
 
 def rule(value: Any, learning_rate: float | Schedule | None) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,9 @@ from ..errors import ConfigError
 from ..optim import Method, watches
 from ..record import Record
 from ..train import Learner, Plan, Progress, Selection, Task, begin_from, fit
+from ..train.step import NO_AUGMENTATION
 from ..tree import Tree
 from .packed import Packed, mixes
-
-Metric = Literal["loss", "accuracy", "r2"]
 
 
 class Examples(NamedTuple):
@@ -84,20 +83,44 @@ class Course:
         metric: what judges the validation part.
         seed: of everything random.
         tell: called with each epoch's number and its row of the history.
+        judge: gives the metric of a learner, greater being better, where it is none of those that
+            the compiled evaluation measures.
+        begin_epoch: called before each epoch.
+        end_epoch: called with the learner after each epoch; if it says so, training ends.
     """
 
     epochs: int
     batch_size: int
     patience: int
     tol: float
-    metric: Metric
+    metric: str
     seed: int
     tell: Callable[[int, dict[str, float]], None] | None = None
+    judge: Callable[[Learner], float] | None = None
+    begin_epoch: Callable[[], None] | None = None
+    end_epoch: Callable[[Learner], bool] | None = None
 
 
-def arithmetic(dtype: Any) -> AbstractContextManager:
-    """The context in which JAX computes in this type."""
-    return jax.enable_x64(True) if np.dtype(dtype) == np.float64 else nullcontext()
+@contextmanager
+def arithmetic(dtype: Any, device: str | None = None) -> Iterator[None]:
+    """The context in which JAX computes in this type, on a device of this kind.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if device is None:
+        where = nullcontext()
+    else:
+        try:
+            where = jax.default_device(jax.devices(device)[0])
+        except RuntimeError:
+            raise ConfigError(
+                f"device={device!r} is not here, there is: {jax.default_backend()}",
+                next="leave device None for the best there is",
+            ) from None
+    wide = jax.enable_x64(True) if np.dtype(dtype) == np.float64 else nullcontext()
+    with where, wide:
+        yield
 
 
 def batch_of(rule: Any, batch_size: int | str, n: int) -> int:
@@ -129,6 +152,7 @@ def train(
     course: Course,
     validation: Examples | None = None,
     learner: Learner | None = None,
+    device: str | None = None,
 ) -> Outcome:
     """Train, from the first weights or from those of a learner.
 
@@ -140,8 +164,9 @@ def train(
         DivergedError: a value was not finite.
         ConfigError: a rule that watches an evaluation has none.
     """
-    whole = mixes(task.net)
-    if whole and course.batch_size == 1:
+    # An augmentation may mix examples, too, and rows that fill up a batch are none.
+    whole = mixes(task.net) or task.augment != NO_AUGMENTATION
+    if mixes(task.net) and course.batch_size == 1:
         raise ConfigError(
             "a batch-norm wants steps of at least 2 examples, got n_samples = 1 or batch_size = 1",
             next="raise batch_size, or use normalization='layer-norm'",
@@ -151,16 +176,16 @@ def train(
             f"{task.rule} watches the validation part, and there is none",
             next="set validation_fraction, or give validation_data to fit",
         )
-    packed = Packed(
-        *examples, course.batch_size, course.seed, whole, course.epochs, validation is not None
-    )
+    looked_at = validation is not None or course.end_epoch is not None
+    packed = Packed(*examples, course.batch_size, course.seed, whole, course.epochs, looked_at)
     parts, selection = {}, Selection()
     if validation is not None:
         size = len(validation.x)
         parts = {"validation": Packed(*validation, size, course.seed, whole_batches=False)}
-        selection = Selection(
-            metric=course.metric, patience=course.patience, min_delta=course.tol, keep="best"
-        )
+        if course.judge is None:
+            selection = Selection(
+                metric=course.metric, patience=course.patience, min_delta=course.tol, keep="best"
+            )
     plan = Plan(
         epochs=-(-course.epochs // packed.passes),
         seed=course.seed,
@@ -169,7 +194,7 @@ def train(
         checkpoint_epochs=0,
     )
     watch = _Watch(course, packed, bool(parts))
-    with arithmetic(examples.x.dtype):
+    with arithmetic(examples.x.dtype, device):
         begun = _begun(task, course.seed, examples) if learner is None else _ours(task, learner)
         last, progress = fit(
             task,
@@ -187,18 +212,32 @@ def train(
     if ended == "stuck":
         watch.drop_standstill()
     best = None if progress.best is None else round(progress.best["epoch"])
+    if watch.kept is not None:
+        last, best = watch.kept, watch.kept_epoch
     return Outcome(_numpy(last), len(watch.history["loss"]), watch.history, ended, best)
 
 
 class _Watch:
-    """Writes the history, and says when the loss of training has stopped falling."""
+    """Writes the history, and says when training is to end where `fit` does not know it.
+
+    That is: when the loss of training has stopped falling, when the host's own metric of the
+    validation part has stopped rising, and when a callback says so.
+
+    Attributes:
+        kept, kept_epoch: the learner that the host's metric liked best, and after which epoch.
+    """
 
     def __init__(self, course: Course, packed: Packed, validates: bool):
         self.course, self.validates = course, validates
         self.rows, self.history = Rows(), {}
         self.best, self.waited = math.inf, 0
+        self.kept: Learner | None = None
+        self.kept_epoch = 0
+        self.stopped = False
         n, size, steps = len(packed.targets), packed.batch_size, packed.steps_per_pass
         self.shares = np.array([size] * (steps - 1) + [n - size * (steps - 1)]) / n
+        if course.begin_epoch is not None:
+            course.begin_epoch()
 
     def at_epoch(self, learner: Learner, progress: Progress) -> None:
         """Add a row for each pass since the last call, and judge it."""
@@ -208,15 +247,30 @@ class _Watch:
             if self.validates:
                 seen = self.rows.evaluation["validation"]
                 row |= {f"validation_{name}": seen[name] for name in seen if name != "outputs"}
-            self._add(row)
+            if self.course.judge is not None:
+                row[f"validation_{self.course.metric}"] = self.course.judge(learner)
+            self._add(row, learner)
+            if self.course.end_epoch is not None:
+                self.stopped |= self.course.end_epoch(learner)
+                if not self.stopped and len(self.history["loss"]) < self.course.epochs:
+                    assert self.course.begin_epoch is not None
+                    self.course.begin_epoch()
         losses.clear()
 
-    def _add(self, row: dict[str, float]) -> None:
+    def _add(self, row: dict[str, float], learner: Learner) -> None:
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
-        better = row["loss"] < self.best - self.course.tol
+        cost = row["loss"]
+        if self.course.judge is not None:
+            cost = -row[f"validation_{self.course.metric}"]
+        better = cost < self.best - self.course.tol
         self.waited = 0 if better else self.waited + 1
-        self.best = min(self.best, row["loss"])
+        if self.course.judge is None:
+            self.best = min(self.best, cost)
+        elif better:
+            # The next step takes the arrays of the learner for itself.
+            self.kept, self.kept_epoch = _numpy(learner), len(self.history["loss"])
+            self.best = cost
         if self.course.tell is not None:
             self.course.tell(len(self.history["loss"]), row)
 
@@ -227,8 +281,9 @@ class _Watch:
             losses.pop()
 
     def over(self) -> bool:
-        """Whether to end, where no validation part decides it."""
-        return not self.validates and 0 < self.course.patience <= self.waited
+        """Whether to end, where `fit` does not decide it."""
+        decides = not self.validates or self.course.judge is not None
+        return self.stopped or (decides and 0 < self.course.patience <= self.waited)
 
 
 def warn_unless_done(outcome: Outcome, course: Course) -> None:
