@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-import jax
-import pytest
+# Most of the time goes into compiling, and files, processes and commands compile the same programs.
+# They share them in a folder of this run alone, which must be named before JAX is there.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+OURS = CACHE not in os.environ
+if OURS:
+    os.environ[CACHE] = tempfile.mkdtemp(prefix="pullback-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 collect_ignore = ["mutation.py"]  # a command, which wants the extra `mutation`
 
@@ -17,6 +28,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the studies of minutes too")
+
+
+def pytest_unconfigure():
+    """Delete the programs at the end, in the process that made their folder."""
+    if OURS:
+        shutil.rmtree(os.environ[CACHE], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -197,6 +197,12 @@ def test_a_trained_network_stays_as_it_is():
     assert_array_equal(hidden.transform(X), trained.activations(X)["tanh1"])
 
 
+def test_the_transformer_gives_its_seed_to_the_network():
+    hidden = NetworkTransformer(small(random_state=None), random_state=3).fit(X, Y)
+    assert_array_equal(hidden.estimator_.params_["affine1"]["weight"],
+                       small(random_state=3).fit(X, Y).params_["affine1"]["weight"])  # fmt: skip
+
+
 def test_the_usual_network_is_by_the_targets():
     settings: Any = {"epochs": 1, "patience": 0}
     numbers = NetworkTransformer(NetworkRegressor(**settings)).fit(X, X[:, 0])

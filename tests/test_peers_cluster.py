@@ -84,10 +84,13 @@ DOUBLE = [
     "ring-choco",
     "tree-relay",
 ]
-# What is compiled costs most: single precision is of each algorithm once.
+# What is compiled costs most: single precision is of each algorithm once, and the others are long.
 SINGLE = ["two-star-fedavg", "ring-dpsgd", "ring-choco"]
-PRECISIONS = [(name, "float64", 1e-12) for name in DOUBLE]
-PRECISIONS += [(name, "float32", 1e-6) for name in SINGLE]
+PRECISIONS = [
+    pytest.param(name, dtype, tolerance, marks=[] if name in often else pytest.mark.long)
+    for dtype, tolerance, often in (("float64", 1e-12, DOUBLE), ("float32", 1e-6, SINGLE))
+    for name in CASES
+]
 
 
 @pytest.mark.parametrize(("name", "dtype", "tolerance"), PRECISIONS)

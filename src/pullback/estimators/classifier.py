@@ -203,6 +203,10 @@ class NetworkClassifier(ClassifierMixin, Network):
     def predict_proba(self, X) -> np.ndarray:
         """The probability of each class, (n, classes), or of each label, (n, labels)."""
         _, found = self._outputs(X)
+        if self._several or found.shape[1] == 1:
+            # A sigmoid is never 0 or 1, but for rounding.
+            least = np.finfo(found.dtype).eps
+            found = np.clip(found, least, 1 - least)
         if self._several:
             return found
         if found.shape[1] == 1:

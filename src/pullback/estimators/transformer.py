@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import jax
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -34,6 +36,7 @@ class NetworkTransformer(
             the two with its defaults, by whether y are classes. One that is trained already stays
             as it is inside of `sklearn.frozen.FrozenEstimator`.
         node: whose output is given, by its name; None takes what the last map reads.
+        random_state: given to the estimator; None leaves it its own.
 
     Attributes:
         estimator_: the one that was trained.
@@ -48,9 +51,10 @@ class NetworkTransformer(
     (4, 5)
     """
 
-    def __init__(self, estimator: Any = None, node: str | None = None):
+    def __init__(self, estimator: Any = None, node: str | None = None, random_state: Any = None):
         self.estimator = estimator
         self.node = node
+        self.random_state = random_state
 
     def fit(self, X, y, **fit_params):
         """Train the network; what is given beside X and y goes to its fit."""
@@ -58,7 +62,10 @@ class NetworkTransformer(
         if chosen is None:
             numbers = type_of_target(y, input_name="y").startswith("continuous")
             chosen = NetworkRegressor() if numbers else NetworkClassifier()
-        self.estimator_ = clone(chosen).fit(X, y, **fit_params)
+        chosen = clone(chosen)
+        if self.random_state is not None:
+            chosen.set_params(random_state=self.random_state)
+        self.estimator_ = chosen.fit(X, y, **fit_params)
         network = self._network
         if not isinstance(network, Network):
             raise ConfigError(f"estimator must be a network of pullback, got {chosen!r}")
@@ -71,7 +78,8 @@ class NetworkTransformer(
                 else "the network has no hidden layer, hidden is ()",
                 next=nearest(self.node_, names) if self.node is not None else "give it one",
             )
-        self._n_features_out = self.transform(X[:1]).shape[1]
+        x = jax.ShapeDtypeStruct((1, network.n_features_in_), np.float32)
+        self._n_features_out = math.prod(network.net_.shapes(x)[self.node_].shape[1:])
         if hasattr(network, "feature_names_in_"):
             self.feature_names_in_ = network.feature_names_in_
         return self
