@@ -99,18 +99,18 @@ def serve(run, host, port, max_bytes, max_rows, timeout, max_waiting, as_json) -
         from ..model import load_model
 
         limits = serve.Limits(max_bytes, max_rows, timeout, max_waiting)
-        listener = serve.Listener(host, port)
-        model = load_model(run)
-        if not listener.local:
-            tell(f"{listener.url} is open to all who reach it: there is no authentication")
-        result = {"run": str(run), "url": listener.url, "pid": os.getpid()}
-        say(result, as_json, f"{run} on {listener.url}")
-        serve.run(
-            listener,
-            model,
-            run.resolve().name,
-            limits,
-            ready=lambda: tell("ready"),
-            interrupted=interrupted,
-        )
+        with serve.Listener(host, port) as listener:
+            model = load_model(run)
+            if not listener.local:
+                tell(f"{listener.url} is open to all who reach it: there is no authentication")
+            result = {"run": str(run), "url": listener.url, "pid": os.getpid()}
+            say(result, as_json, f"{run} on {listener.url}")
+            serve.run(
+                listener,
+                model,
+                run.resolve().name,
+                limits,
+                ready=lambda: tell("ready"),
+                interrupted=interrupted,
+            )
     tell("ended")

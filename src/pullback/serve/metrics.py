@@ -45,7 +45,12 @@ class Metrics:
         for name, kind, about, value in (
             ("rows_predicted_total", "counter", "Rows predicted.", self.rows),
             ("requests_in_flight", "gauge", "Requests without an answer yet.", self.in_flight),
-            ("requests_waiting", "gauge", "Requests that wait for the device or are on it.", waiting),
+            (
+                "requests_waiting",
+                "gauge",
+                "Requests that wait for the device or are on it.",
+                waiting,
+            ),
         ):
             lines += [*_head(name, kind, about), f"pullback_{name} {value}"]
         return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import os
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,9 +21,12 @@ from ..model import Model
 from .app import application
 from .limits import Limits
 
+# Seconds beyond the timeout of a body in which what has begun is still answered at the end.
+_PATIENCE = 5
+
 
 class Listener:
-    """A socket that listens: a port that is taken is told before a model is loaded.
+    """A socket that listens until the block ends: a taken port is told before a model is loaded.
 
     Raises:
         ConfigError: the address cannot be had.
@@ -35,12 +39,20 @@ class Listener:
             )[0]
             self.socket = socket.create_server(address[:2], family=family)
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            number = getattr(error, "errno", None) or 0
+            # What names failed to mean has negative numbers, and a sentence of its own.
+            reason = os.strerror(number) if number > 0 else getattr(error, "strerror", str(error))
             raise ConfigError(
                 f"cannot listen on {host}, port {port}: {reason}",
                 next="give another --host or --port (0 takes a free one)",
             ) from error
         self.host, self.port = self.socket.getsockname()[:2]
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
     @property
     def url(self) -> str:
@@ -79,7 +91,7 @@ def run(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=math.ceil(limits.timeout),
+        timeout_graceful_shutdown=math.ceil(limits.timeout) + _PATIENCE,
     )
     server = _Server(config, lambda: interrupted() or bool(failures))
     asyncio.run(server.serve([listener.socket]))
