@@ -23,7 +23,7 @@ pytest.importorskip("uvicorn")
 from pullback import report
 from pullback.errors import ConfigError
 from pullback.model import Model, load_model, predict
-from pullback.serve import Limits, application, body, predictor
+from pullback.serve import Limits, Listener, application, body, predictor
 from pullback.serve.metrics import Metrics
 from pullback.serve.rows import read
 from pullback.train import measure
@@ -351,6 +351,7 @@ def test_a_wrong_row_of_a_table_is_refused_with_one_sentence(table_app, row, say
     assert status == 422, answer
     assert answer["error"] == says or len(says) < 20, answer
     assert says in answer["error"]
+    assert len(answer["error"]) < 300
 
 
 def test_rows_have_a_limit(model):
@@ -379,8 +380,13 @@ def test_what_a_body_is_must_be_told(model):
                 assert got == status, (headers, answer)
                 assert says is None or says in json.loads(answer)["error"], answer
                 # What is not read to its end must not be taken for the next request.
-                unread = "content-length" in headers
-                assert ("connection" in told) == unread, (headers, told)
+                assert ("connection" in told) == (status in (400, 413)), (headers, told)
+            # A body that nobody wants is read too, if it comes.
+            sent = JSON | {"content-length": "18"}
+            got, told, _ = await app.ask("POST", "/nowhere", [b'{"rows": [[1, 2]]}'], sent)
+            assert (got, app.read, "connection" in told) == (404, 1, False)
+            got, told, _ = await app.ask("POST", "/nowhere", [b"{", b"}"], sent, pause=0.2)
+            assert (got, told["connection"]) == (404, "close")
 
     asyncio.run(main())
 
@@ -390,30 +396,36 @@ def test_a_body_has_a_limit_whatever_its_headers_say(model):
 
     async def main():
         async with App(model) as app:
-            for told in ({}, {"content-length": "10"}, {"transfer-encoding": "chunked"}):
+            for told, read in (
+                # Of no length there is no body; a server that sends one anyway is not read on.
+                ({}, 5),
+                ({"content-length": "10"}, 14),
+                ({"transfer-encoding": "chunked"}, 14),
+                ({"content-length": "100000"}, 0),
+            ):
                 status, headers, answer = await app.ask(
                     "POST", "/predict", [chunk] * 100, JSON | told
                 )
                 assert status == 413
                 assert json.loads(answer) == {"error": "the body is longer than 4000 bytes"}
-                assert app.read == 9, "twice the limit is read, and one chunk that shows it"
+                assert app.read == read, "twice the limit is thrown away, and what shows it"
                 assert ("connection" in headers) == bool(told)
-            # Short enough to be read to its end, the connection stays.
-            status, headers, _ = await app.ask(
-                "POST", "/predict", [chunk] * 6, JSON | {"transfer-encoding": "chunked"}
-            )
-            assert status == 413
-            assert "connection" not in headers
+            # Read to its end, the connection stays.
+            for told in ({"transfer-encoding": "chunked"}, {"content-length": "6000"}):
+                status, headers, _ = await app.ask("POST", "/predict", [chunk] * 6, JSON | told)
+                assert (status, app.read) == (413, 6)
+                assert "connection" not in headers
             # Who asks first sends nothing.
             asks = JSON | {"content-length": "4001", "expect": "100-continue"}
-            status, _, _ = await app.ask("POST", "/predict", [chunk] * 5, asks)
+            status, headers, _ = await app.ask("POST", "/predict", [chunk] * 5, asks)
             assert (status, app.read) == (413, 0)
+            assert headers["connection"] == "close"
             text = json.dumps({"rows": [[1, 2]]}).encode()
             pieces = [text[i : i + 1] for i in range(len(text))]
             status, _, _ = await app.ask("POST", "/predict", pieces, JSON)
             assert status == 200
             counts = await app.counts()
-            assert counts['pullback_refused_bodies_total{status="413"}'] == 5
+            assert counts['pullback_refused_bodies_total{status="413"}'] == 7
 
     asyncio.run(main())
 
@@ -720,6 +732,8 @@ def test_a_process_and_clients_that_misbehave(run):
         none = told(url, b"what is this\r\n\r\n")
         assert none.startswith(b"HTTP/1.1 400 ")
         assert none.endswith(b'{"error":"the request is no HTTP/1.1"}')
+        broken = told(url, start + b"transfer-encoding: chunked\r\n\r\nZZ\r\n{}\r\n")
+        assert broken.count(b"HTTP/1.1 ") == broken.count(b"HTTP/1.1 400 ") == 1
         lied = told(url, start + b'content-length: 5\r\n\r\n{"rows": [[1, 2]]}\r\n\r\n')
         assert lied.count(b"HTTP/1.1 400 ") == 2
 
@@ -732,6 +746,14 @@ def test_a_process_and_clients_that_misbehave(run):
         # The end does not wait for ever for a body, nor for one who keeps a connection open.
         held.enter_context(connect(url))
         held.enter_context(connect(url)).sendall(start + b"content-length: 100\r\n\r\n{")
+
+
+def test_answers_are_not_held_back():
+    """Of a socket whose protocol it does not know, asyncio leaves Nagle's algorithm on."""
+    with Listener("127.0.0.1", 0) as listener:
+        assert listener.socket.proto == socket.IPPROTO_TCP
+        assert listener.url == f"http://127.0.0.1:{listener.port}"
+        assert listener.local
 
 
 def test_what_cannot_be_served_is_told_in_one_sentence(run, tmp_path, monkeypatch):

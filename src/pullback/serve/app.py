@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,20 +13,19 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__, jsontext
 from ..errors import DataError
 from ..model import Model
 from .body import Bodies, decode
+from .counted import ROUTES, Counted
 from .desk import Desk
 from .limits import Limits, RefusedError, busy
 from .metrics import FORMAT, Metrics
 from .predictor import Predictor
 from .rows import read
 
-ROUTES = ("/predict", "/health", "/metrics")
-
+# Characters of a sentence: one that repeats a request's own words could else be as long as it.
 _LONGEST = 1000
 
 
@@ -59,7 +57,7 @@ class Service:
         self.metrics.rows += rows
         return Response(answer, media_type="application/json")
 
-    def _answer(self, body: bytes) -> tuple[str, int]:
+    def _answer(self, body: bytearray) -> tuple[str, int]:
         try:
             model = self.predictor.model
             raw = read(decode(body), model.preparation, self.limits.max_rows)
@@ -133,7 +131,7 @@ def application(
             Route("/health", service.health, methods=["GET"]),
             Route("/metrics", service.told, methods=["GET"]),
         ],
-        middleware=[Middleware(_Counted, metrics=service.metrics)],
+        middleware=[Middleware(Counted, metrics=service.metrics, limits=limits)],
         exception_handlers={
             RefusedError: _refused,
             HTTPException: _no_route,
@@ -145,56 +143,19 @@ def application(
     return app
 
 
-class _Counted:
-    """Counts requests, and closes a connection on which an unread body may still arrive."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics):
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-        status, began = 500, time.perf_counter()
-
-        async def counted_receive() -> Message:
-            nonlocal unread
-            message = await receive()
-            unread = unread and message.get("more_body", False)
-            return message
-
-        async def counted_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if unread:
-                    message["headers"] = [*message["headers"], (b"connection", b"close")]
-            await send(message)
-
-        self._metrics.in_flight += 1
-        try:
-            await self._app(scope, counted_receive, counted_send)
-        finally:
-            self._metrics.in_flight -= 1
-            route = scope["path"] if scope["path"] in ROUTES else "other"
-            self._metrics.answered(route, status, time.perf_counter() - began)
-
-
 def _json(told: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
     return Response(jsontext.encode(told), status, headers, "application/json")
 
 
-def refusal(status: int, what: str, headers: dict[str, str] | None = None) -> Response:
-    """Return the one form in which all is refused. A sentence may repeat a request's own words."""
+def _refusal(status: int, what: str, headers: dict[str, str] | None = None) -> Response:
+    """Return the one form in which all is refused."""
     text = what if len(what) <= _LONGEST else f"{what[:_LONGEST]}…"
     return _json({"error": text}, status, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    return refusal(error.status, error.what, error.headers)
+    return _refusal(error.status, error.what, error.headers)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -203,8 +164,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         what = f"{request.method} does not go with {request.url.path}; {allowed} does"
-    return refusal(error.status_code, what, dict(error.headers or {}))
+    return _refusal(error.status_code, what, dict(error.headers or {}))
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    return refusal(500, "a defect of the service; its log tells more")
+    return _refusal(500, "a defect of the service; its log tells more")

@@ -37,7 +37,7 @@ class Listener:
             family, *_, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            self.socket = socket.create_server(address[:2], family=family)
+            made = socket.create_server(address[:2], family=family)
         except (OSError, UnicodeError) as error:
             number = getattr(error, "errno", None) or 0
             # What names failed to mean has negative numbers, and a sentence of its own.
@@ -46,6 +46,9 @@ class Listener:
                 f"cannot listen on {host}, port {port}: {reason}",
                 next="give another --host or --port (0 takes a free one)",
             ) from error
+        # Asked of the system again, the protocol is TCP and no longer 0. Only so does asyncio turn
+        # off Nagle's algorithm, which lets each answer wait 40 ms for an acknowledgement.
+        self.socket = socket.socket(fileno=made.detach())
         self.host, self.port = self.socket.getsockname()[:2]
 
     def __enter__(self) -> Listener:
@@ -107,7 +110,7 @@ class _Server(uvicorn.Server):
         self._asked = asked
 
     def capture_signals(self) -> Any:
-        """Leave the signals alone: uvicorn would raise them again after its end."""
+        """Leave the signals to who called: uvicorn would take them, and raise them at its end."""
         return nullcontext()
 
     async def on_tick(self, counter: int) -> bool:
