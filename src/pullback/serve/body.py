@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,6 +92,10 @@ def decode(body: bytes | bytearray) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RefusedError(400, f"byte {error.start} of the body is not UTF-8") from None
+    collects = gc.isenabled()
+    # A body of millions of empty lists, soon refused, would else be searched for cycles again and
+    # again while nothing else runs: 5 s for 8 MiB, and not 0.3.
+    gc.disable()
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except RecursionError:
@@ -100,6 +105,9 @@ def decode(body: bytes | bytearray) -> Any:
         raise RefusedError(400, f"the body is no JSON: {error.msg}, at {at}") from None
     except ValueError as error:  # ours below, and Python's of numbers of thousands of digits
         raise RefusedError(400, f"the body is no JSON: {error}") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
