@@ -74,7 +74,7 @@ def test_a_column_stays_categorical_when_its_new_cells_look_like_numbers(tmp_pat
         ("age,town,size,hue\n1,Oslo,2,x\n", "has the unknown columns 'hue', 'size'"),
         ("age,town\n1,Rome\n", "'Rome' is not among .*row 2, column 'town'"),
         ("age,town\nold,Oslo\n", "'old' is not a number, in new.csv, row 2, column 'age'"),
-        ("age,town\n1e300,Oslo\n", "row 0 of the inputs is not finite in float32"),
+        ("age,town\n1e300,Oslo\n", "row 0 of the inputs is not finite in float32, in column 'age'"),
     ],
 )
 def test_new_inputs_that_do_not_fit(tmp_path, fitted, text, says):
@@ -98,7 +98,9 @@ def test_arrays_as_inputs(tmp_path):
         read_inputs(tmp_path / "x.txt", preparation)
     with pytest.raises(DataError, match=r"rows of shape \(2,\), got \(3,\)"):
         preparation.apply(np.zeros((2, 3)))
-    with pytest.raises(DataError, match="row 1 of the inputs is not finite"):
+    with pytest.raises(
+        DataError, match=r"row 1 of the inputs is not finite in float32, in column 0;"
+    ):
         preparation.apply(np.array([[0, 0], [np.nan, 0]]))
     with pytest.raises(DataError, match="the inputs hold <U1"):
         preparation.apply(np.array([["a", "b"]]))

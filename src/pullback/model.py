@@ -16,6 +16,7 @@ import numpy as np
 from . import config, tree
 from .config import Experiment
 from .data import Preparation, read_inputs
+from .data.table import Table
 from .errors import CheckpointError
 from .runs import RunFolder
 from .train import Learner, Task, predictions
@@ -35,6 +36,22 @@ class Model:
     preparation: Preparation
     params: Any
     state: Any
+
+    def prepare(self, raw: Table | np.ndarray) -> np.ndarray:
+        """Prepare new inputs as the training part was prepared.
+
+        Raises:
+            DataError: they are not like those of the training.
+        """
+        return self.preparation.apply(raw, np.dtype(self.experiment.precision))
+
+    def predict(self, x: np.ndarray) -> Predictions:
+        """Predict for prepared inputs."""
+        with precision(self.experiment):
+            values = predictions(self.task, self.params, self.state, x)
+        if self.preparation.classes is not None and values.shape[1] == 1:
+            values = np.concatenate([1 - values, values], axis=1)
+        return Predictions(values, self.preparation.classes, self.task.loss.probabilities)
 
 
 _FORMAT = 1
@@ -154,11 +171,4 @@ def predict(path: Path, source: Path) -> Predictions:
         DataError: the inputs are missing, broken, or not like those of the training.
     """
     model = load_model(path)
-    with precision(model.experiment):
-        x = model.preparation.apply(
-            read_inputs(source, model.preparation), np.dtype(model.experiment.precision)
-        )
-        values = predictions(model.task, model.params, model.state, x)
-    if model.preparation.classes is not None and values.shape[1] == 1:
-        values = np.concatenate([1 - values, values], axis=1)
-    return Predictions(values, model.preparation.classes, model.task.loss.probabilities)
+    return model.predict(model.prepare(read_inputs(source, model.preparation)))

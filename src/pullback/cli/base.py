@@ -133,23 +133,32 @@ def silence(stream: TextIO) -> None:
 
 
 @contextmanager
-def interruptible():
+def interruptible(after: str = "this step", *, terminable: bool = False):
     """Turn the first Ctrl-C into a flag that training asks for; the second stops at once.
 
     It is there before JAX is imported, whose callbacks can swallow an exception that comes then.
+
+    Args:
+        after: what is still done.
+        terminable: whether SIGTERM asks the same; the second then ends the process.
     """
     import signal
 
     asked = False
+    second: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+    if terminable:
+        second[signal.SIGTERM] = signal.SIG_DFL
 
     def ask(number, frame):
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        tell("\npullback: stopping after this step; Ctrl-C again stops at once")
+        for each, handler in second.items():
+            signal.signal(each, handler)
+        tell(f"\npullback: stopping after {after}; Ctrl-C again stops at once")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {each: signal.signal(each, ask) for each in second}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from .base import as_json, data_dir, main, options, put, run_folder, say
+from .base import as_json, data_dir, interruptible, main, options, put, run_folder, say, tell
 
 
 @main.command()
@@ -49,3 +50,67 @@ def predict(run, source, out, as_json) -> None:
         say(predictions.json(), True, "")
     else:
         put(predictions.csv())
+
+
+@main.command()
+@run_folder
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
+@click.option(
+    "--max-bytes", type=int, default=8 << 20, show_default=True, help="The greatest body."
+)
+@click.option("--max-rows", type=int, default=1000, show_default=True, help="The most rows in it.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Seconds in which a request must have arrived.",
+)
+@click.option(
+    "--max-waiting",
+    type=int,
+    default=64,
+    show_default=True,
+    help="The most requests that wait for the device; others are sent away.",
+)
+@as_json
+def serve(run, host, port, max_bytes, max_rows, timeout, max_waiting, as_json) -> None:
+    """Answer requests over HTTP with the predictions of the model of RUN, until Ctrl-C.
+
+    POST /predict takes JSON, {"rows": [...]}; GET /health and /metrics tell of the service.
+    """
+    from importlib.util import find_spec
+
+    from ..errors import ConfigError
+
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise ConfigError(
+            "serving wants Starlette and uvicorn", next="pip install 'pullback[serve]'"
+        )
+    with interruptible("what has begun", terminable=True) as interrupted:
+        from .. import serve
+        from ..model import load_model
+
+        limits = serve.Limits(max_bytes, max_rows, timeout, max_waiting)
+        with serve.Listener(host, port) as listener:
+            model = load_model(run)
+            if not listener.local:
+                tell(f"{listener.url} is open to all who reach it: there is no authentication")
+            result = {"run": str(run), "url": listener.url, "pid": os.getpid()}
+            say(result, as_json, f"{run} on {listener.url}")
+            serve.run(
+                listener,
+                model,
+                run.resolve().name,
+                limits,
+                ready=lambda: tell("ready"),
+                interrupted=interrupted,
+            )
+    tell("ended")

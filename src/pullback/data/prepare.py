@@ -59,9 +59,15 @@ class Preparation:
         if bad is not None:
             raise DataError(
                 f"row {bad[0]} of the inputs is not finite in {prepared.dtype}",
+                where=self._column(bad[1:]),
                 next="mend or remove it",
             )
         return prepared
+
+    def _column(self, place: tuple[int, ...]) -> str:
+        if self.encoder is not None:
+            return f"column '{self.encoder.features[place[0]]}'"
+        return f"column {place[0] if len(place) == 1 else place}"
 
     def finish(self, x: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
         """Standardise and cast what is encoded already."""
