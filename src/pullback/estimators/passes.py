@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arithmetic import full_precision
 from ..loss import Loss
 from ..maps import Net, Run
 from .packed import bucket
@@ -45,6 +46,7 @@ def _blocks(x: Any) -> Iterator[tuple[np.ndarray, int]]:
 
 
 @partial(jax.jit, static_argnames=("net", "loss"))
+@full_precision()
 def outputs(net: Net, loss: Loss, params, state, x):
     """The network's output z (n, outputs), and the prediction that it stands for (n, k)."""
     z = net.forward(params, state, x, Run())[0]
@@ -52,6 +54,7 @@ def outputs(net: Net, loss: Loss, params, state, x):
 
 
 @partial(jax.jit, static_argnames="net")
+@full_precision()
 def wires(net: Net, params, state, x):
     """The output of every node, by name."""
     found, _, _ = net.trace(params, state, x, Run())
@@ -59,6 +62,7 @@ def wires(net: Net, params, state, x):
 
 
 @partial(jax.jit, static_argnames="net")
+@full_precision()
 def jacobian(net: Net, params, state, x):
     """The derivative of each output by each input, (n, outputs, d), by the reverse on x.
 
@@ -75,6 +79,7 @@ def jacobian(net: Net, params, state, x):
 
 
 @partial(jax.jit, static_argnames="net")
+@full_precision()
 def gradient(net: Net, params, state, x, dy):
     """The derivative of Σ_j dy_j z_j of each example by its inputs, (n, d)."""
     _, saved, _ = net.forward(params, state, x, Run())
