@@ -36,6 +36,12 @@ class Model:
     params: Any
     state: Any
 
+    @property
+    def single(self) -> bool:
+        """Whether one output tells of two classes: that of the second, and so of the first."""
+        classes = self.preparation.classes
+        return classes is not None and self.task.loss.columns(len(classes)) == 1
+
 
 _FORMAT = 1
 
@@ -159,6 +165,6 @@ def predict(path: Path, source: Path) -> Predictions:
             read_inputs(source, model.preparation), np.dtype(model.experiment.precision)
         )
         values = predictions(model.task, model.params, model.state, x)
-    if model.preparation.classes is not None and values.shape[1] == 1:
+    if model.single:
         values = np.concatenate([1 - values, values], axis=1)
     return Predictions(values, model.preparation.classes, model.task.loss.probabilities)
