@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from cases import MAPS
+from exported import expected, held, inside
 
 from pullback import maps
 from pullback.catalogue.map_cases import ACTIVATIONS
@@ -17,28 +18,9 @@ from pullback.export.onnx_graph import Graph, Port, serialized
 from pullback.export.onnx_links import LINKS, write_link
 from pullback.export.onnx_maps import WRITERS
 from pullback.export.steps import inputs_named
-from pullback.maps import Run
 
 # What ONNX Runtime has in float32 only.
 ONLY_FLOAT32 = (maps.Arctan, maps.AveragePool, maps.Conv, maps.Gelu)
-
-
-def several(x):
-    return x if isinstance(x, tuple) else (x,)
-
-
-def moved(tree, rng):
-    """Parameters and running statistics as after some training: no zeros, no ones."""
-    return jax.tree.map(
-        lambda a: np.asarray(a) + np.asarray(rng.uniform(0.1, 0.5, a.shape), a.dtype), tree
-    )
-
-
-def held(case, dtype):
-    """Inputs, parameters and state of a case."""
-    x, rng = case.input(0, dtype), np.random.default_rng(1)
-    params, state = case.map.init(jax.random.key(0), x)
-    return several(x), moved(params, rng), moved(state, rng)
 
 
 def session(graph, output, shape):
@@ -57,11 +39,6 @@ def computed(map, params, state, x):
     return running.run(None, dict(zip(names, x, strict=True)))[0]
 
 
-def expected(map, params, state, x):
-    x = jax.tree.map(jax.numpy.asarray, x if len(x) > 1 else x[0])
-    return np.asarray(map.forward(params, state, x, Run())[0])
-
-
 @pytest.mark.parametrize("case", MAPS, ids=lambda case: case.name)
 def test_a_map_is_the_same_function_under_another_runtime(case):
     x, params, state = held(case, np.float32)
@@ -70,13 +47,6 @@ def test_a_map_is_the_same_function_under_another_runtime(case):
     assert got.dtype == np.float32
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
-
-
-def inside(map):
-    """The classes of the maps that a map is made of."""
-    if isinstance(map, maps.Net):
-        return {kind for node in map.nodes for kind in inside(node.map)}
-    return inside(map.map) if isinstance(map, maps.Recompute) else {type(map)}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
-"""Trained networks for other programs: as an ONNX model, as a file that needs NumPy alone."""
+"""Trained networks for other programs: ONNX, a file that needs NumPy alone, the bare arrays."""
 
-from .onnx import onnx_bytes as onnx_bytes
+from .write import ENDINGS as ENDINGS
+from .write import FORMATS as FORMATS
+from .write import export as export
