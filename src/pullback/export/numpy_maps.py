@@ -88,7 +88,11 @@ def _batch_norm(map: Any, source: Source, x: str) -> Line:
     said = f"{map.statistic} + {float(map.eps)!r}"
     if map.deviation == "l2":
         scale, said = f"np.sqrt{scale}", f"√({said})"
-    code = f"{source.w('gain')} * (({x} - {source.w('mean')}) / {scale}) + {source.w('shift')}"
+    # On several lines, for it names four arrays.
+    code = (
+        f"(\n        {source.w('gain')} * ({x} - {source.w('mean')})\n        / {scale}"
+        f"\n        + {source.w('shift')}\n    )"
+    )
     return Line(f"y = gain · (x − mean)/s + shift, s = {said}, measured in training", code)
 
 
