@@ -244,7 +244,7 @@ def test_the_file_is_called_after_the_run(runs, tmp_path, monkeypatch):
     shown = invoke("export", runs["xor"][0], "--to", "onnx").stdout
     assert shown.startswith("xor.onnx: ")
     invoke("export", runs["xor"][0], "--to", "numpy")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["xor", "xor.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["xor-numpy", "xor.onnx"]
 
 
 @pytest.mark.parametrize("to", ["onnx", "numpy", "safetensors"])

@@ -108,7 +108,7 @@ def decode(data: bytes, where: str) -> dict[str, np.ndarray]:
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise CheckpointError(f"no safetensors: {error}", where=where) from error
     for name, (dtype, shape) in _told_sparse(data[8 : 8 + header], found, where).items():
-        found[name] = _unpacked(found[name], dtype, shape, f"{where}, array '{name}'")
+        found[name] = _unpacked(found[name], dtype, shape, f"{where}, array {name!r}")
     return {name: found[name] for name in sorted(found)}
 
 
@@ -144,9 +144,9 @@ def _told_sparse(
     for name, (_, shape) in sparse.items():
         possible = all(type(length) is int and 0 <= length < 1 << 62 for length in shape)
         if not possible or len(shape) > _MOST_AXES or 0 in shape:
-            raise CheckpointError(f"array '{name}' has an absurd shape", where=where)
+            raise CheckpointError(f"array {name!r} has an absurd shape", where=where)
         if name not in found or found[name].dtype != np.uint8 or found[name].ndim != 1:
-            raise CheckpointError(f"no array '{name}' without its zeros", where=where)
+            raise CheckpointError(f"no array {name!r} without its zeros", where=where)
     return sparse
 
 

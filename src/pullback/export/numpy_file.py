@@ -185,7 +185,7 @@ def _prepare(model: Model) -> str:
     said, code = f"Rows of x as the network takes them, {dtype}.", "x"
     if preparation.standardizer is not None:
         said = "Rows of x as the network takes them: u = (x − mean)/deviation, as in training."
-        code = '((x - W["x/mean"]) / W["x/deviation"])'
+        code = "((x - W['x/mean']) / W['x/deviation'])"
     return f'''
 def prepare(x):
     """{said}"""
@@ -232,11 +232,12 @@ def _main(model: Model, columns: int) -> str:
         said = "cells under a header"
         code = "        return encode(list(csv.DictReader(file)), COLUMNS)"
     header = [f"prediction {i}" for i in range(columns)] if columns > 1 else ["prediction"]
-    shown, rows = f"{header!r}", "predict(x).tolist()"
+    computed, shown, rows = "p = predict(x)", f"{header!r}", "p.tolist()"
     if values != "predictions":
         kind = "probability" if values == "probabilities" else "score"
         shown = f'["prediction", *(f"{kind} of {{name}}" for name in CLASSES)]'
-        rows = f"([label, *row] for label, row in zip(predict(x), {values}(x).tolist()))"
+        computed = f"p = {values}(x)"
+        rows = "[CLASSES[row.argmax()], *row.tolist()] for row in p"
     return f'''
 def read(path):
     """The rows of an NPY file, or of a CSV file of {said}."""
@@ -248,6 +249,7 @@ def read(path):
 
 if __name__ == "__main__":
     x = read(sys.argv[1])
+    {computed}
     writer = csv.writer(sys.stdout, lineterminator="\\n")
     writer.writerow({shown})
     writer.writerows({rows})

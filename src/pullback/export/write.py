@@ -30,7 +30,7 @@ _WRITERS: dict[str, Callable[[Model], dict[str, bytes]]] = {
 }
 
 FORMATS = tuple(_WRITERS)
-ENDINGS = {"numpy": "", "onnx": ".onnx", "safetensors": ".safetensors"}
+ENDINGS = {"numpy": "-numpy", "onnx": ".onnx", "safetensors": ".safetensors"}
 
 
 def export(model: Model, to: str, out: Path, force: bool = False) -> list[dict[str, Any]]:
