@@ -37,3 +37,10 @@ def inside(map):
     if isinstance(map, maps.Net):
         return {kind for node in map.nodes for kind in inside(node.map)}
     return inside(map.map) if isinstance(map, maps.Recompute) else {type(map)}
+
+
+def under_onnxruntime(running, inputs):
+    """The output of a session of ONNX Runtime, an array."""
+    (y,) = running.run(None, inputs)
+    assert isinstance(y, np.ndarray)
+    return y

@@ -15,9 +15,12 @@ import onnx
 import onnxruntime
 import pytest
 from command import invoke, refused, settings, table
+from exported import under_onnxruntime
 from safetensors.numpy import load_file
 
 from pullback import report
+from pullback.cli import main
+from pullback.export import ENDINGS, FORMATS
 from pullback.model import load_model
 
 CONVOLUTIONS = [
@@ -146,8 +149,7 @@ def test_an_onnx_model_predicts_what_the_run_does(runs, name, tmp_path):
         )
     (given,), (output,) = session.get_inputs(), session.get_outputs()
     x = x.astype(np.float64 if given.type == "tensor(double)" else np.float32)
-    got = session.run(None, {"x": x})[0]
-    assert isinstance(got, np.ndarray)
+    got = under_onnxruntime(session, {"x": x})
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     assert output.shape == ["n", wanted.shape[1]]
     if name == "regression":
@@ -158,7 +160,8 @@ def test_an_onnx_model_predicts_what_the_run_does(runs, name, tmp_path):
         assert header[1:] == [f"probability of {each}" for each in classes]
         assert [[classes[i]] for i in got.argmax(axis=1)] == labels
     # One row at a time: the batch axis is free.
-    np.testing.assert_allclose(session.run(None, {"x": x[:1]})[0], got[:1], rtol=1e-5, atol=1e-6)
+    one = under_onnxruntime(session, {"x": x[:1]})
+    np.testing.assert_allclose(one, got[:1], rtol=1e-5, atol=1e-6)
 
 
 # It runs the file where there is neither Pullback nor JAX, and where a warning is an error.
@@ -259,6 +262,11 @@ def test_what_is_there_is_replaced_only_by_force(runs, to, tmp_path):
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [file]
     invoke("export", run, "--to", to, "--out", out, "--force")
     assert file.read_bytes() != b"mine"
+
+
+def test_the_verb_offers_what_there_is():
+    (to,) = [option for option in main.commands["export"].params if option.name == "to"]
+    assert set(to.type.to_info_dict()["choices"]) == set(FORMATS) == set(ENDINGS)
 
 
 def test_a_folder_is_no_place_for_a_file(runs, tmp_path):

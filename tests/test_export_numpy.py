@@ -92,7 +92,7 @@ def test_names_of_nodes_are_no_code():
 
 def test_a_map_that_no_table_has_is_refused_by_its_node():
     from pullback.errors import ConfigError
-    from pullback.export.onnx import write_map
+    from pullback.export.onnx_file import write_map
     from pullback.export.onnx_graph import Graph
 
     class Own(maps.Tanh):

@@ -9,11 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 from cases import MAPS
-from exported import expected, held, inside
+from exported import expected, held, inside, under_onnxruntime
 
 from pullback import maps
 from pullback.catalogue.map_cases import ACTIVATIONS
-from pullback.export.onnx import write_map
+from pullback.export.onnx_file import write_map
 from pullback.export.onnx_graph import Graph, Port, serialized
 from pullback.export.onnx_links import LINKS, write_link
 from pullback.export.onnx_maps import WRITERS
@@ -36,7 +36,7 @@ def computed(map, params, state, x):
     wires = [graph.input(*each) for each in zip(names, shapes, strict=True)]
     y, shape = write_map(graph, map, params, state, wires, shapes)
     running = session(graph, graph.called(y.op("Identity"), "y"), shape)
-    return running.run(None, dict(zip(names, x, strict=True)))[0]
+    return under_onnxruntime(running, dict(zip(names, x, strict=True)))
 
 
 @pytest.mark.parametrize("case", MAPS, ids=lambda case: case.name)
@@ -84,7 +84,20 @@ def test_a_link_is_the_same_function_under_another_runtime(case):
     graph = Graph(z.dtype)
     y = write_link(graph, case.loss, graph.input("z", (4,)), 4)
     running = session(graph, graph.called(y.op("Identity"), "y"), wanted.shape[1:])
-    np.testing.assert_allclose(running.run(None, {"z": z})[0], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(under_onnxruntime(running, {"z": z}), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_wire_may_be_called_as_an_array_is():
+    net = maps.Net(
+        (
+            maps.Node("p/weight", maps.Affine(2), "x", "q"),
+            maps.Node("z", maps.Affine(2), "p/weight", "p"),
+        )
+    )
+    x = np.ones((3, 2), np.float32)
+    params, state = net.init(jax.random.key(0), x)
+    wanted = expected(net, params, state, (x,))
+    np.testing.assert_allclose(computed(net, params, state, (x,)), wanted, rtol=1e-5)
 
 
 def test_the_tables_have_what_there_is_and_nothing_else():

@@ -81,6 +81,7 @@ def load_model(path: Path) -> Model:
     """
     arrays, description = RunFolder.open(path).load_model()
     experiment, outputs, preparation = _described(description, f"the model of {path}")
+    assert experiment.loss is not None
     net, loss = experiment.network.build(outputs), experiment.loss.build()
     with precision(experiment):
         params, state = _shapes(net, outputs, preparation, experiment)

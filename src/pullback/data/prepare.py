@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Preparation:
         }
 
     @classmethod
-    def from_json(cls, stored: dict) -> Preparation:
+    def from_json(cls, stored: Any) -> Preparation:
         """Return what `to_json` stored.
 
         Raises:

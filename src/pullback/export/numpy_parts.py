@@ -74,7 +74,7 @@ def windows(x, size, stride, padding, fill):
 def convolution(x, weight, stride, padding):
     """y[n, p, q] = Σ_ij x[n, s p + i − l, s q + j − l] @ weight[i, j], x being 0 outside."""
     shown = windows(x, weight.shape[:2], stride, padding, 0)
-    return np.tensordot(shown, weight, axes=[[4, 5, 3], [0, 1, 2]])
+    return np.tensordot(shown, weight, axes=((4, 5, 3), (0, 1, 2)))
 
 
 def max_pool(x, size, stride, padding):

@@ -125,6 +125,7 @@ class Graph:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     inputs: list[Port] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
+    _held: dict[str, str] = field(default_factory=dict)
 
     def input(self, name: str, shape: Shape, dtype: np.dtype | None = None) -> Wire:
         """Add an input, of the graph's dtype unless told."""
@@ -142,9 +143,11 @@ class Graph:
     def held(self, step: Step, name: str, array: np.ndarray | None = None) -> Wire:
         """An array that a step holds, or what was made of it; equal owners share it."""
         full = f"{step.owner}/{name}"
-        self._taken.add(full)
-        self.constants[full] = np.ascontiguousarray(step.held[name] if array is None else array)
-        return Wire(self, full)
+        if full not in self._held:
+            self._held[full] = self._free(full)
+        value = step.held[name] if array is None else array
+        self.constants[self._held[full]] = np.ascontiguousarray(value)
+        return Wire(self, self._held[full])
 
     def called(self, wire: Wire, name: str) -> Wire:
         """Give the output of the last operator a name of its own."""

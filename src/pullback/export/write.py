@@ -12,7 +12,7 @@ from .. import files, tensors, tree
 from ..errors import OutputError
 from ..model import Model
 from .numpy_file import numpy_files
-from .onnx import onnx_bytes
+from .onnx_file import onnx_bytes
 
 
 def _weights(model: Model) -> dict[str, bytes]:
