@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import onnxruntime
@@ -265,8 +266,9 @@ def test_what_is_there_is_replaced_only_by_force(runs, to, tmp_path):
 
 
 def test_the_verb_offers_what_there_is():
-    (to,) = [option for option in main.commands["export"].params if option.name == "to"]
-    assert set(to.type.to_info_dict()["choices"]) == set(FORMATS) == set(ENDINGS)
+    (to,) = [option.type for option in main.commands["export"].params if option.name == "to"]
+    assert isinstance(to, click.Choice)
+    assert set(to.choices) == set(FORMATS) == set(ENDINGS)
 
 
 def test_a_folder_is_no_place_for_a_file(runs, tmp_path):

@@ -45,6 +45,8 @@ class Model:
 
 _FORMAT = 1
 
+_MOST_DOTS = 64
+
 
 def save_model(
     folder: RunFolder,
@@ -112,6 +114,9 @@ def _described(description: Any, where: str) -> tuple[Experiment, int, Preparati
     text, outputs = description.get("experiment"), description.get("outputs")
     if not isinstance(text, str) or type(outputs) is not int or outputs < 1:
         raise CheckpointError("its experiment is no text, or its outputs no number", where=where)
+    # Reading a key of n parts takes n² steps and n² of memory. We write a value on each line.
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise CheckpointError("its experiment has a line that we never write", where=where)
     experiment = config.parse(config.decode(text, where), where)
     if experiment.loss is None:
         raise CheckpointError("its experiment names no loss", where=where)

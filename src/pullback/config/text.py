@@ -18,13 +18,6 @@ from .tables import TABLES, Section, Table, built
 
 _MOST_TEXT = 1 << 22
 
-# Reading a key of n parts takes n² steps and n² of memory.
-_LONG_KEY = re.compile(
-    r"""(?<![\w-])
-    (?: (?: [\w-]++ | "(?:[^"\\\n]|\\.)*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){64}""",
-    re.VERBOSE,
-)
-
 
 def read(path: Path | None, settings: Iterable[str] = ()) -> Experiment:
     """Read an experiment file, or the defaults if there is none, and put the settings over it.
@@ -87,13 +80,11 @@ def decode(text: str, where: str) -> dict[str, Any]:
     """Read the text of an experiment file as a table, which `parse` takes.
 
     Raises:
-        ConfigError: it is not TOML, or none that any experiment needs: larger than 4 MiB, or nested
-            so deeply that reading it would not end.
+        ConfigError: it is not TOML, or none that any experiment needs: larger than 4 MiB, or
+            nested too deeply.
     """
     if len(text) > _MOST_TEXT:
         raise ConfigError(f"{len(text):,} characters, {_MOST_TEXT:,} at most", where=where)
-    if _LONG_KEY.search(text):
-        raise ConfigError("a key of more than 64 parts", where=where)
     try:
         return tomllib.loads(text)
     except RecursionError:
