@@ -276,7 +276,7 @@ CHANGES |= {
         "experiment": EXPERIMENT
         + '[peers]\ntopology = {name = "edge-list", edges = [[0, 1000000000]]}'
     },
-    "many deep keys": {"experiment": "".join(f"{'a.' * 64}k{i} = 1\n" for i in range(30_000))},
+    "many deep keys": {"experiment": "".join(f"{'a.' * 64}k{i} = 1\n" for i in range(10_000))},
     "a deep key behind a text of several lines": {
         "experiment": 'a = {b = """\n""", ' + "c." * 50_000 + 'c = "1"}'
     },
