@@ -1,7 +1,7 @@
 """Compare the estimators with scikit-learn's MLP: what they learn in as many epochs, and how fast.
 
-Same data in float32, same split, widths, ReLU, Adam at 0.001, batches of 200 and L2 strength in the
-gradient; neither stops early. Each library has a process of its own; one fits from a seed while the
+Same data in float32, a split for each seed, same widths, ReLU, Adam at 0.001, batches of 200, L2
+strength in the gradient; neither stops early. Each has a process of its own; one fits while the
 other waits, in turns. The first fit of a process is cold: it compiles here. Scores are accuracy or
 R² on the test part.
 """
@@ -97,7 +97,7 @@ def theirs(case: Case, seed: int, n: int) -> Any:
 
     kind: Any = MLPClassifier if case.classifies else MLPRegressor
     return kind(
-        case.hidden,
+        hidden_layer_sizes=case.hidden,
         max_iter=case.epochs,
         alpha=STRENGTH,
         n_iter_no_change=case.epochs + 1,
@@ -115,9 +115,13 @@ def serve(case: Case, library: str, mnist_at: Path | None) -> None:
     warnings.simplefilter("ignore")  # neither is asked to converge
     x, y = examples(case.name, mnist_at)
     strata = y if case.classifies else None
-    parts = train_test_split(x, y, test_size=0.2, random_state=0, stratify=strata)
-    print(json.dumps({"examples": len(parts[0])}), flush=True)
+
+    def split(seed: int):
+        return train_test_split(x, y, test_size=0.2, random_state=seed, stratify=strata)
+
+    print(json.dumps({"examples": len(split(0)[0])}), flush=True)
     for line in sys.stdin:
+        parts = split(int(line))
         model = {"ours": ours, "theirs": theirs}[library](case, int(line), len(parts[0]))
         began = time.perf_counter()
         model.fit(parts[0], parts[2])

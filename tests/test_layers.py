@@ -17,7 +17,7 @@ ORDER = [
     "loss", "penalty", "closed_form", "curvature", "surfaces", "symmetry", "optim",
     "early_stopping", "augment", "tangent", "check", "catalogue", "tensors", "sealed", "checkpoint",
     "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model", "estimators",
-    "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "report", "serve",
+    "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "report", "serve",
     "cli",
 ]  # fmt: skip
 

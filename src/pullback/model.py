@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tomllib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from .config import Experiment
 from .data import Preparation, read_inputs
 from .data.table import Table
 from .errors import CheckpointError
+from .maps import Net, Run
 from .runs import RunFolder
 from .train import Learner, Task, predictions
 
@@ -37,6 +37,12 @@ class Model:
     params: Any
     state: Any
 
+    @property
+    def single(self) -> bool:
+        """Whether one output tells of two classes: that of the second, and so of the first."""
+        classes = self.preparation.classes
+        return classes is not None and self.task.loss.columns(len(classes)) == 1
+
     def prepare(self, raw: Table | np.ndarray) -> np.ndarray:
         """Prepare new inputs as the training part was prepared.
 
@@ -49,12 +55,14 @@ class Model:
         """Predict for prepared inputs."""
         with precision(self.experiment):
             values = predictions(self.task, self.params, self.state, x)
-        if self.preparation.classes is not None and values.shape[1] == 1:
+        if self.single:
             values = np.concatenate([1 - values, values], axis=1)
         return Predictions(values, self.preparation.classes, self.task.loss.probabilities)
 
 
 _FORMAT = 1
+
+_MOST_DOTS = 64
 
 
 def save_model(
@@ -87,30 +95,69 @@ def load_model(path: Path) -> Model:
     """Load the model of a run.
 
     Raises:
-        CheckpointError: there is none, or it is broken.
+        CheckpointError: there is none, or it is broken, or a weight is not finite.
+        ConfigError, ShapeError: its experiment is none, or its network does not fit its inputs.
     """
     arrays, description = RunFolder.open(path).load_model()
-    if description.get("format") != _FORMAT:
+    experiment, outputs, preparation = _described(description, f"the model of {path}")
+    assert experiment.loss is not None
+    net, loss = experiment.network.build(outputs), experiment.loss.build()
+    with precision(experiment):
+        params, state = _shapes(net, outputs, preparation, experiment)
+        held = tree.restore({"params": params, "state": state}, arrays)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"array '{name}' holds a number that is not finite", where=f"the model of {path}"
+            )
+    task = Task(net, loss, experiment.rule.build(), classifies=preparation.classes is not None)
+    return Model(experiment, task, preparation, held["params"], held["state"])
+
+
+def _described(description: Any, where: str) -> tuple[Experiment, int, Preparation]:
+    """What a model's description says, checked: the experiment, the outputs, the preparation.
+
+    Raises:
+        CheckpointError, ConfigError: it is not what `save_model` writes.
+    """
+    if not isinstance(description, dict) or "format" not in description:
+        raise CheckpointError("it has no description with a format", where=where)
+    if description["format"] != _FORMAT:
         raise CheckpointError(
-            f"the model has format {description.get('format')!r}, wanted {_FORMAT}",
-            where=str(path),
+            f"the model has format {str(description['format'])[:100]!r}, wanted {_FORMAT}",
+            where=where,
             next="use the version of pullback that wrote it",
         )
-    experiment = config.parse(tomllib.loads(description["experiment"]), f"the model of {path}")
-    preparation = Preparation.from_json(description["preparation"])
-    assert experiment.loss is not None
-    net = experiment.network.build(description["outputs"])
-    task = Task(
-        net,
-        experiment.loss.build(),
-        experiment.rule.build(),
-        classifies=preparation.classes is not None,
-    )
-    with precision(experiment):
-        x = jax.ShapeDtypeStruct((1, *preparation.shape), np.dtype(experiment.precision))
-        params, state = jax.eval_shape(net.init, jax.random.key(0), x)
-        held = tree.restore({"params": params, "state": state}, arrays)
-    return Model(experiment, task, preparation, held["params"], held["state"])
+    text, outputs = description.get("experiment"), description.get("outputs")
+    if not isinstance(text, str) or type(outputs) is not int or outputs < 1:
+        raise CheckpointError("its experiment is no text, or its outputs no number", where=where)
+    # Reading a key of n parts takes n² steps and n² of memory. We write a value on each line.
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise CheckpointError("its experiment has a line that we never write", where=where)
+    experiment = config.parse(config.decode(text, where), where)
+    if experiment.loss is None:
+        raise CheckpointError("its experiment names no loss", where=where)
+    preparation = Preparation.from_json(description.get("preparation"))
+    classes, loss = preparation.classes, experiment.loss.build()
+    if classes is not None and outputs != loss.width(loss.columns(len(classes))):
+        raise CheckpointError(f"{outputs} outputs do not tell {len(classes)} classes", where=where)
+    return experiment, outputs, preparation
+
+
+def _shapes(net: Net, outputs: int, preparation: Preparation, experiment: Experiment) -> Any:
+    """Parameters and state as shapes: nothing is allocated, however large they are said to be.
+
+    Raises:
+        ShapeError, CheckpointError: a map cannot take its input, or the network has other outputs.
+    """
+    x = jax.ShapeDtypeStruct((1, *preparation.shape), np.dtype(experiment.precision))
+    params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+    y = jax.eval_shape(lambda p, s, x: net.forward(p, s, x, Run())[0], params, state, x)
+    if y.shape != (1, outputs):
+        raise CheckpointError(
+            f"its network gives {y.shape[1:]} for each example, told are {outputs} outputs"
+        )
+    return params, state
 
 
 @dataclass(frozen=True)

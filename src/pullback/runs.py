@@ -27,6 +27,8 @@ _LOCK = "run.lock"
 _KIND = "model"
 _MODEL = "model.safetensors"
 _DESCRIPTION = "model.json"
+# Means and deviations of three million features; JSON in memory may take twenty times its text.
+_DESCRIPTION_BYTES = 1 << 27
 _PACKAGES = ("numpy", "jax", "jaxlib")
 
 _FOLDERS = re.compile(r"checkpoints|figures|(?:\.old-)?model|\.tmp-[0-9a-f]{12}")
@@ -241,6 +243,11 @@ class RunFolder:
                 f"{self.path} has no model yet", next=f"run `pullback resume {self.path}`"
             )
         contents = sealed.read(path, _KIND, [_MODEL, _DESCRIPTION])
+        size = len(contents[_DESCRIPTION])
+        if size > _DESCRIPTION_BYTES:
+            raise CheckpointError(
+                f"{size:,} bytes, {_DESCRIPTION_BYTES:,} at most", where=str(path / _DESCRIPTION)
+            )
         try:
             description = jsontext.decode(contents[_DESCRIPTION])
         except ValueError as error:

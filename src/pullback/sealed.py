@@ -182,6 +182,10 @@ def _read_file(path: Path, name: str, size: Any) -> bytes:
         there = os.fstat(file.fileno()).st_size
         if there != size:
             raise _broken(path, f"{name} has {there} bytes, its manifest says {size}")
+        # Read, and made into arrays, it is there twice. A file of zeros needs no disk to be large.
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if 2 * there > memory:
+            raise _broken(path, f"{name} has {there} bytes, too many for this machine's memory")
         return file.read()
 
 

@@ -102,6 +102,12 @@ def shortest(x) -> Any:
     return np.asarray(x).astype(str).astype(np.float64).tolist()
 
 
+def _few(names: list[str]) -> str:
+    """The first of many names, which may be any text."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{[name[:100] for name in names[:5]]}{more}"
+
+
 def restore(template: Tree, leaves: dict[str, np.ndarray]) -> Tree:
     """Build the tree of `template`'s structure from leaves by name: the inverse of `named`.
 
@@ -117,7 +123,8 @@ def restore(template: Tree, leaves: dict[str, np.ndarray]) -> Tree:
             sorted(leaves.keys() - wanted.keys()),
         )
         raise CheckpointError(
-            f"the arrays are not those of this network: missing {missing}, left over {extra}",
+            f"the arrays are not those of this network: missing {_few(missing)}, "
+            f"left over {_few(extra)}",
             next="use the configuration that it was saved with",
         )
     for name, leaf in wanted.items():

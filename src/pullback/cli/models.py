@@ -114,3 +114,35 @@ def serve(run, host, port, max_bytes, max_rows, timeout, max_waiting, as_json) -
                 interrupted=interrupted,
             )
     tell("ended")
+
+
+@main.command()
+@run_folder
+@click.option(
+    "--to",
+    type=click.Choice(["onnx", "numpy", "safetensors"]),
+    required=True,
+    help="onnx: a model for other runtimes; numpy: a file of Python that needs NumPy alone; "
+    "safetensors: the bare arrays.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file, or the folder for numpy. [default: named after the run, here]",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@as_json
+def export(run, to, out, force, as_json) -> None:
+    """Write the trained model of RUN for other programs.
+
+    As onnx or numpy it predicts what `pullback predict` does: the preparation of the inputs goes
+    with it, and what the loss makes of the outputs.
+    """
+    from .. import model
+    from ..export import ENDINGS
+    from ..export import export as write
+
+    out = out or Path(run.resolve().name + ENDINGS[to])
+    written = write(model.load_model(run), to, out, force)
+    text = "\n".join(f"{file['path']}: {file['bytes']:,} bytes" for file in written)
+    say({"run": str(run), "to": to, "out": str(out), "files": written}, as_json, text)

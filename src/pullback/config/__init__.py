@@ -35,6 +35,7 @@ from .tables import Table as Table
 from .tables import name_of as name_of
 from .tables import plain as plain
 from .tables import spelled as spelled
+from .text import decode as decode
 from .text import parse as parse
 from .text import read as read
 from .text import schema as schema

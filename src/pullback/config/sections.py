@@ -29,6 +29,9 @@ from .tables import (
     usual,
 )
 
+# Tracing so many takes half a minute; a network of a thousand layers has some three thousand.
+_MOST_MAPS = 5000
+
 
 class Network(Section):
     """The network: either hidden widths with one activation, or a list of layers.
@@ -65,7 +68,18 @@ class Network(Section):
         if not self.hidden and (self.normalization is not None or self.dropout):
             idle = "dropout" if self.normalization is None else "normalization"
             raise ValueError(f"{idle} wants a hidden layer, and hidden is empty")
+        count = self._maps()
+        if count > _MOST_MAPS:
+            raise ValueError(f"the network has {count:,} maps, at most {_MOST_MAPS:,} are made")
         return self
+
+    def _maps(self) -> int:
+        """How many maps it has, counted before any is made: towers of towers may be endless."""
+        if self.layers is not None:
+            return sum(layer.maps() for layer in self.layers)
+        normalization = 0 if self.normalization is None else self.normalization.maps()
+        last = 0 if self.output is None else self.output.maps()
+        return len(self.hidden) * (2 + normalization + self.activation.maps()) + 2 + last
 
     def build(self, outputs: int) -> maps.Net:
         """Make the network, ending in `outputs` outputs."""

@@ -86,6 +86,11 @@ class Table(Section):
     """A table that stands for one object: a name, and the fields of the class that it names."""
 
     kind: ClassVar[Any]
+
+    def maps(self) -> int:
+        """How many maps a network has from it, counted without making them."""
+        return 1
+
     # A checker lets no subclass narrow a str to the one name that its tables have.
     name: Any
 
@@ -243,6 +248,10 @@ class SkipTable(Table):
         """Make the block."""
         return maps.skip(*built(self.layers))
 
+    def maps(self) -> int:
+        """Those of its layers, and the sum."""
+        return sum(layer.maps() for layer in self.layers) + 1
+
 
 class TowersTable(Table):
     """Equal towers with shared parameters over equal parts of the input, joined at the end."""
@@ -256,6 +265,10 @@ class TowersTable(Table):
         """Make the towers."""
         return maps.towers(maps.chain(*built(self.layers)), self.join.build(), self.count)
 
+    def maps(self) -> int:
+        """For each tower those of its layers and its part of the input, and the join."""
+        return self.count * (sum(layer.maps() for layer in self.layers) + 1) + 1
+
 
 class RecomputeTable(Table):
     """Layers of which only the input is kept; the reverse pass runs them forward again."""
@@ -266,6 +279,10 @@ class RecomputeTable(Table):
     def build(self) -> maps.Map:
         """Make the block."""
         return maps.Recompute(maps.chain(*built(self.layers)))
+
+    def maps(self) -> int:
+        """Those of its layers, and itself."""
+        return sum(layer.maps() for layer in self.layers) + 1
 
 
 TABLES |= {"skip": SkipTable, "towers": TowersTable, "recompute": RecomputeTable}

@@ -16,6 +16,8 @@ from ..errors import ConfigError, PullbackError, nearest
 from .sections import Experiment
 from .tables import TABLES, Section, Table, built
 
+_MOST_TEXT = 1 << 22
+
 
 def read(path: Path | None, settings: Iterable[str] = ()) -> Experiment:
     """Read an experiment file, or the defaults if there is none, and put the settings over it.
@@ -42,6 +44,8 @@ def parse(table: Mapping[str, Any], where: str) -> Experiment:
         experiment = Experiment.model_validate(_with_tuples(table))
     except pydantic.ValidationError as error:
         raise _explain(error, table, where) from None
+    except RecursionError:
+        raise ConfigError("the experiment is nested too deeply", where=where) from None
     try:
         experiment.data_spec()
         experiment.chosen()
@@ -63,15 +67,30 @@ def _with_tuples(value: Any) -> Any:
 
 def _parse_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return decode(path.read_text("utf-8"), str(path))
     except FileNotFoundError:
         raise ConfigError(
             f"there is no experiment file '{path}'", next="`pullback init` writes one"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the experiment file '{path}' cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the experiment file is not TOML: {error}", where=str(path)) from None
+
+
+def decode(text: str, where: str) -> dict[str, Any]:
+    """Read the text of an experiment file as a table, which `parse` takes.
+
+    Raises:
+        ConfigError: it is not TOML, or none that any experiment needs: larger than 4 MiB, or
+            nested too deeply.
+    """
+    if len(text) > _MOST_TEXT:
+        raise ConfigError(f"{len(text):,} characters, {_MOST_TEXT:,} at most", where=where)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError("the experiment file is nested too deeply", where=where) from None
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
+        raise ConfigError(f"the experiment file is not TOML: {error}", where=where) from None
 
 
 def _override(table: dict[str, Any], setting: str) -> None:

@@ -75,13 +75,31 @@ class Encoder:
 
     @classmethod
     def from_json(cls, stored: Sequence[dict]) -> Encoder:
-        """Return what `to_json` stored."""
+        """Return what `to_json` stored.
+
+        Raises:
+            ValueError: names of columns, or the categories of one, are not texts, or not different.
+        """
+        categories = [c["categories"] for c in stored]
         return cls(
             tuple(
-                Column(c["name"], None if c["categories"] is None else tuple(c["categories"]))
-                for c in stored
+                Column(name, None if each is None else names(each))
+                for name, each in zip(names([c["name"] for c in stored]), categories, strict=True)
             )
         )
+
+
+def names(stored: object) -> tuple[str, ...]:
+    """A stored list of names, which are texts and each another.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+        raise ValueError("names are a list of texts")
+    if len(set(stored)) < len(stored):
+        raise ValueError("a name is there twice")
+    return tuple(stored)
 
 
 def _fit(name: str, cells: np.ndarray, table: Table) -> Column:

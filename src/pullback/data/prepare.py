@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError, DataError
 from .arrays import open_npy, read_archive
-from .encode import Encoder
+from .encode import Encoder, names
 from .images import read_images
 from .rows import Rows, cast, first_not_finite
 from .standardize import Standardizer
@@ -86,7 +86,7 @@ class Preparation:
         }
 
     @classmethod
-    def from_json(cls, stored: dict) -> Preparation:
+    def from_json(cls, stored: Any) -> Preparation:
         """Return what `to_json` stored.
 
         Raises:
@@ -94,18 +94,29 @@ class Preparation:
         """
         try:
             encoder, standardizer = stored["encoder"], stored["standardizer"]
-            return cls(
-                shape=tuple(int(size) for size in stored["shape"]),
+            preparation = cls(
+                shape=tuple(stored["shape"]),
                 encoder=None if encoder is None else Encoder.from_json(encoder),
                 standardizer=None if standardizer is None else Standardizer.from_json(standardizer),
-                classes=_names(stored["classes"]),
-                unused=_names(stored["unused"]) or (),
+                classes=None if stored["classes"] is None else names(stored["classes"]),
+                unused=names(stored["unused"]),
             )
+            preparation._check()
+            return preparation
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the stored preparation of the inputs is broken ({type(error).__name__}: {error})",
                 next="use another checkpoint",
             ) from error
+
+    def _check(self) -> None:
+        """Refuse parts that do not belong together."""
+        if not self.shape or not all(type(size) is int and size > 0 for size in self.shape):
+            raise ValueError(f"no example has the shape {self.shape}")
+        if self.encoder is not None and self.shape != (len(self.encoder.features),):
+            raise ValueError(f"{len(self.encoder.features)} features, and shape {self.shape}")
+        if self.standardizer is not None and self.standardizer.mean.shape != self.shape:
+            raise ValueError(f"means of shape {self.standardizer.mean.shape} for {self.shape}")
 
 
 def read_inputs(path: Path, preparation: Preparation) -> Table | np.ndarray:
@@ -137,7 +148,3 @@ def read_inputs(path: Path, preparation: Preparation) -> Table | np.ndarray:
     raise DataError(
         f"'{path.name}' is of no known kind", next="give .csv, .parquet, .npz, .npy or IDX pictures"
     )
-
-
-def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if stored is None else tuple(stored)

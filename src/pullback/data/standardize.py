@@ -68,5 +68,15 @@ class Standardizer:
 
     @classmethod
     def from_json(cls, stored: dict) -> Standardizer:
-        """Return what `to_json` stored."""
-        return cls(np.array(stored["mean"], float), np.array(stored["deviation"], float))
+        """Return what `to_json` stored.
+
+        Raises:
+            ValueError: mean or deviation are not finite numbers of one shape, or a deviation is not
+                positive.
+        """
+        mean, deviation = np.array(stored["mean"], float), np.array(stored["deviation"], float)
+        if mean.shape != deviation.shape:
+            raise ValueError(f"means of shape {mean.shape}, deviations of {deviation.shape}")
+        if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > 0).all()):
+            raise ValueError("a mean is not finite, or a deviation not positive and finite")
+        return cls(mean, deviation)

@@ -113,7 +113,7 @@ class NetworkClassifier(ClassifierMixin, Network):
         normalization: Any = None,
         dropout: Any = 0.0,
         input_dropout: float = 0.0,
-        initializer: Any = "he",
+        initializer: Any = "glorot",
         bias: bool = True,
         net: Any = None,
         loss: Any = None,

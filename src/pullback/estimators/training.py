@@ -306,7 +306,8 @@ def warn_unless_done(outcome: Outcome, course: Course) -> None:
     )
 
 
-@partial(jax.jit, static_argnames="task")
+# Threefry takes longer to optimise than to run, and this runs once.
+@partial(jax.jit, static_argnames="task", compiler_options={"xla_backend_optimization_level": 1})
 def _drawn(task: Task, key, x) -> Learner:
     return begin_from(task, key, x)
 

@@ -7,6 +7,7 @@ same slices back in a fixed order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 
@@ -17,6 +18,8 @@ from jax import lax
 from ..errors import ConfigError
 from .core import Map
 from .window import Padding, Pair, Window
+
+_MOST_ENTRIES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class _Pool(Map):
 
     def __post_init__(self):
         window = self._window()
+        if math.prod(window.size) > _MOST_ENTRIES:
+            raise ConfigError(
+                f"{type(self).__name__}'s window {window.size} has more than {_MOST_ENTRIES:,} "
+                "entries, each of which is a picture of its own"
+            )
         for size, padding in zip(window.size, window.padding, strict=True):
             # A window that shows nothing but padding has no largest entry and no mean.
             if isinstance(padding, int) and padding >= size:
@@ -64,7 +72,8 @@ class MaxPool(_Pool):
         padding: around the image, as for `Conv`; smaller than the size.
 
     Raises:
-        ConfigError: size or stride is not positive, or padding is negative or not below the size.
+        ConfigError: size or stride is not positive, or padding is negative or not below the size;
+            the window has more than 16,384 entries.
         ShapeError: x is no batch of images, or the window does not fit into them.
 
     >>> x = jnp.array([[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 5.0]])[None, :, :, None]
@@ -109,7 +118,8 @@ class AveragePool(_Pool):
         padding: around the image, as for `Conv`; smaller than the size.
 
     Raises:
-        ConfigError: size or stride is not positive, or padding is negative or not below the size.
+        ConfigError: size or stride is not positive, or padding is negative or not below the size;
+            the window has more than 16,384 entries.
         ShapeError: x is no batch of images, or the window does not fit into them.
 
     >>> x = jnp.array([[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 5.0]])[None, :, :, None]

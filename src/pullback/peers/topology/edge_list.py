@@ -62,6 +62,8 @@ class EdgeList(Topology):
         edges = list(self.edges) if self.file is None else _read(self.file)
         named = 1 + max((max(edge) for edge in edges), default=-1)
         n = named if self.workers is None else self.workers
+        if n > len(edges) + 1:  # said before a graph of n workers is made, which may be any number
+            raise self._wrong(f"{len(edges)} edges leave some of {n} workers apart from others")
         graph = nx.empty_graph(n, create_using=nx.DiGraph if self.directed else nx.Graph)
         for a, b in edges:
             if not (0 <= a < n and 0 <= b < n and a != b):
