@@ -17,7 +17,7 @@ from pullback.estimators import NetworkClassifier, NetworkRegressor, NetworkTran
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 COPIES = "check_sample_weight_equivalence_on_"
-MASKS = dict.fromkeys(
+MASKS: dict[str, str] = dict.fromkeys(
     (f"{COPIES}dense_data", f"{COPIES}sparse_data"),
     "each row has a mask of its own, and copies of a row have several",
 )

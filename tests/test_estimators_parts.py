@@ -122,7 +122,7 @@ class Watching:
     def on_fit_task_begin(self, estimator, context, *, X=None):
         self.begun += 1
 
-    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator: Any = None):
         self.scores.append(fitted_estimator.score(X, y))
         self.seen.append(context.task_name)
         return self.seen.count("epoch") == self.last

@@ -129,6 +129,8 @@ class Network(CallbackSupport, BaseEstimator):
     params_: Any
     state_: Any
     n_features_in_: int
+    _rule_state: Any
+    _dtype: np.dtype
 
     _classifies = False
     _scored: str
@@ -226,8 +228,8 @@ class Network(CallbackSupport, BaseEstimator):
         strange += [name for name, kind in wanted.items() if not isinstance(learnt.get(name), kind)]
         if strange or learnt["_dtype"] not in ("float32", "float64"):
             raise ValueError(f"{strange or ['_dtype']} are not what an estimator learns")
-        vars(self).update(learnt)
-        vars(self).update({name: np.dtype(learnt[name]) for name in _TYPES if name in learnt})
+        self.__dict__.update(learnt)
+        self.__dict__.update({name: np.dtype(learnt[name]) for name in _TYPES if name in learnt})
 
     def activations(self, X) -> dict[str, np.ndarray]:
         """The output of every node of the network for each row, by the node's name.
@@ -354,7 +356,7 @@ class Network(CallbackSupport, BaseEstimator):
                 f"validation_fraction must be in [0, 1), got {self.validation_fraction!r}"
             )
         weighted = bool((weight != weight[0]).any())
-        X, X_held, y, y_held, weight, weight_held = train_test_split(
+        parts: Any = train_test_split(
             X,
             y,
             weight,
@@ -362,6 +364,7 @@ class Network(CallbackSupport, BaseEstimator):
             random_state=seed % 2**32,
             stratify=self._strata(y),
         )
+        X, X_held, y, y_held, weight, weight_held = parts
         return X, y, weight, _Held(X_held, y_held, weight_held, weighted)
 
     def _strata(self, y):
@@ -387,7 +390,7 @@ class Network(CallbackSupport, BaseEstimator):
         def trained(learner: Learner):
             """A copy that predicts with the weights of a training so far."""
             twin = copy.copy(self)
-            vars(twin).update(self._fitted(task, jax.tree.map(np.asarray, learner), dtype))
+            twin.__dict__.update(self._fitted(task, jax.tree.map(np.asarray, learner), dtype))
             return twin
 
         if self._scorer is not None:
@@ -406,7 +409,7 @@ class Network(CallbackSupport, BaseEstimator):
             )
         validation = None if held is None else self._examples(held.X, held.y, held.weight)
         outcome = train(task, examples, course, validation, learner, self.device)
-        vars(self).update(self._fitted(task, outcome.learner, dtype))
+        self.__dict__.update(self._fitted(task, outcome.learner, dtype))
         return outcome, course
 
     def _fitted(self, task: Task, learner: Learner, dtype) -> dict[str, Any]:

@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin as CallbackSupport
-    from sklearn.callback import with_callbacks as with_callbacks
+    from sklearn import callback
 except ImportError:
+    callback = None
 
-    class CallbackSupport:
-        """Nothing: before 1.9 no estimator has callbacks, nor a method to set them."""
 
-    def with_callbacks(method: Callable) -> Callable:
-        """The method itself."""
-        return method
+class _NoCallbacks:
+    """Nothing: before 1.9 no estimator has callbacks, nor a method to set them."""
+
+
+CallbackSupport: Any = _NoCallbacks if callback is None else callback.CallbackSupportMixin
+
+
+def with_callbacks(method: Callable) -> Callable:
+    """A method in which callbacks are taken down at the end, whatever ended it."""
+    return method if callback is None else callback.with_callbacks(method)
 
 
 class Calls:

@@ -174,7 +174,7 @@ def augmentation(
     >>> augmentation(["flip"], (2, 2), 4, 1, SquaredError(), np.ones((1, 1))).picture
     (2, 2, 1)
     """
-    picture = None
+    picture: Any = None
     if image is not None:
         several = isinstance(image, tuple | list) and len(image) in (2, 3)
         if not several or int(np.prod(image)) != features:

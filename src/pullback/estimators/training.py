@@ -183,8 +183,9 @@ def train(
         size = len(validation.x)
         parts = {"validation": Packed(*validation, size, course.seed, whole_batches=False)}
         if course.judge is None:
+            metric: Any = course.metric
             selection = Selection(
-                metric=course.metric, patience=course.patience, min_delta=course.tol, keep="best"
+                metric=metric, patience=course.patience, min_delta=course.tol, keep="best"
             )
     plan = Plan(
         epochs=-(-course.epochs // packed.passes),

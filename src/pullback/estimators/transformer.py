@@ -58,17 +58,17 @@ class NetworkTransformer(
 
     def fit(self, X, y, **fit_params):
         """Train the network; what is given beside X and y goes to its fit."""
-        chosen = self.estimator
-        if chosen is None:
+        given: Any = self.estimator
+        if given is None:
             numbers = type_of_target(y, input_name="y").startswith("continuous")
-            chosen = NetworkRegressor() if numbers else NetworkClassifier()
-        chosen = clone(chosen)
+            given = NetworkRegressor() if numbers else NetworkClassifier()
+        chosen: Any = clone(given)
         if self.random_state is not None:
             chosen.set_params(random_state=self.random_state)
         self.estimator_ = chosen.fit(X, y, **fit_params)
-        network = self._network
+        network: Any = self._network
         if not isinstance(network, Network):
-            raise ConfigError(f"estimator must be a network of pullback, got {chosen!r}")
+            raise ConfigError(f"estimator must be a network of pullback, got {given!r}")
         names = [node.name for node in network.net_.nodes]
         self.node_ = network.net_.nodes[-1].inputs[0] if self.node is None else self.node
         if self.node_ not in names:
