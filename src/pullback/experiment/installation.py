@@ -12,6 +12,15 @@ from ..data import data_directory
 from .rows import check
 from .run import device
 
+# What each extra brings.
+_EXTRAS = {
+    "parquet": ("pyarrow",),
+    "tune": ("optuna",),
+    "cluster": ("ray",),
+    "onnx": ("onnx",),
+    "serve": ("starlette", "uvicorn"),
+}
+
 
 def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
     """Versions, devices, where data lie, and a gradient check of a small network."""
@@ -32,9 +41,9 @@ def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
         for name in ("jax", "jaxlib", "numpy", "scikit-learn")
     }
     found |= {"device": device(), "data": str(data_directory(data_dir))}
-    found["parquet"] = (
-        "yes" if importlib.util.find_spec("pyarrow") else "no: pip install 'pullback[parquet]'"
-    )
+    for extra, packages in _EXTRAS.items():
+        there = all(importlib.util.find_spec(package) for package in packages)
+        found[extra] = "yes" if there else f"no: pip install 'pullback[{extra}]'"
     found["gradient check"] = (
         f"{'ok' if report.ok else 'FAILED'}: worst relative error {report.worst:.1e}"
     )
