@@ -17,8 +17,8 @@ ORDER = [
     "loss", "penalty", "closed_form", "curvature", "surfaces", "symmetry", "optim",
     "early_stopping", "augment", "tangent", "check", "catalogue", "tensors", "sealed", "checkpoint",
     "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model", "estimators",
-    "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "report", "serve",
-    "cli",
+    "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "study", "report",
+    "serve", "cli",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from . import network as network
 from . import pages as pages
 from . import searches as searches
 from . import setup as setup
+from . import studies as studies
 from . import training as training
 from .base import main as main
 from .data import data as data
