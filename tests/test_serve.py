@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import signal
 import socket
@@ -29,6 +30,7 @@ from pullback.serve.rows import read
 from pullback.train import measure
 
 JSON = {"content-type": "application/json"}
+WHOLE = {"classes", "predictions", "probabilities"}
 SMALL = Limits(max_bytes=4000, max_rows=40, timeout=0.3, max_waiting=3)
 
 
@@ -352,6 +354,24 @@ def test_a_wrong_row_of_a_table_is_refused_with_one_sentence(table_app, row, say
     assert answer["error"] == says or len(says) < 20, answer
     assert says in answer["error"]
     assert len(answer["error"]) < 300
+
+
+def test_bodies_spoiled_at_random_never_meet_a_defect(table_app):
+    """Bytes are removed or swapped for tokens of JSON; all is told or answered."""
+    random = np.random.default_rng(0)
+    right = json.dumps({"rows": [{"a": 1, "b": 2.5, "kind": "u"}] * 2}).encode()
+    tokens = [b"[", b"]", b"{", b"}", b'"', b",", b":", b"null", b"1e999", b"-", b"\\u", b"\xff"]
+    seen = set()
+    for _ in range(300):
+        text = bytearray(right)
+        for _ in range(random.integers(1, 4)):
+            at, length = random.integers(len(text)), random.integers(0, 9)
+            text[at : at + length] = tokens[random.integers(len(tokens))] * random.integers(0, 3)
+        status, answer = table_app(bytes(text))
+        assert set(answer) == ({"error"} if status != 200 else WHOLE), (text, answer)
+        seen.add(status)
+    assert seen == {200, 400, 422}
+    assert gc.isenabled(), "reading JSON switches it off for a while"
 
 
 def test_rows_have_a_limit(model):
