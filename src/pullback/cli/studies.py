@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +22,9 @@ from .base import (
     tell,
 )
 from .progress import showing
+
+if TYPE_CHECKING:
+    from ..study import Arm
 
 _WHERE = click.option(
     "--folder",
@@ -89,6 +93,9 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
     from ..report.study import text, write_study
     from ..study import names, open_study, run
 
+    def reported(arm: Arm, seed: int, result: dict[str, Any], path: Path) -> None:
+        report.write_report([path], path / "report.html")
+
     form = "quick" if quick else "full"
     seeds = seeds or (1 if quick else 3)
     studies = [open_study(name) for name in (names() if "all" in chosen else chosen)]
@@ -104,9 +111,7 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
                     seeds=seeds,
                     data_dir=data_dir,
                     listen=show,
-                    done=lambda arm, seed, result, path: report.write_report(
-                        [path], path / "report.html"
-                    ),
+                    done=reported,
                     interrupted=interrupted,
                 )
             command = f"pullback study run {each.name} --{form} --seeds {seeds}"
