@@ -328,10 +328,13 @@ def test_a_value_that_is_not_finite_names_its_worker(crew):
 
 
 SCRIPT = """
+    import signal
     from peers_cases import LOCAL, PARTS, TASK, examples
     from pullback.peers import FedAvg, Star
     from pullback.peers.cluster import Cluster
     if __name__ == "__main__":
+        # Whoever runs the tests in the background of a shell has it ignored in all that they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         data, two = examples("float32"), Star(2).schedule()
         with Cluster(TASK, FedAvg(), two, data, PARTS[:2], local=LOCAL) as ours:
             pids = [place["pid"] for place in ours.places()]
