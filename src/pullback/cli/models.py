@@ -86,14 +86,9 @@ def serve(run, host, port, max_bytes, max_rows, timeout, max_waiting, as_json) -
 
     POST /predict takes JSON, {"rows": [...]}; GET /health and /metrics tell of the service.
     """
-    from importlib.util import find_spec
+    from .. import extras
 
-    from ..errors import ConfigError
-
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise ConfigError(
-            "serving wants Starlette and uvicorn", next="pip install 'pullback[serve]'"
-        )
+    extras.require("serve", "serving wants Starlette and uvicorn")
     with interruptible("what has begun", terminable=True) as interrupted:
         from .. import serve
         from ..model import load_model

@@ -42,12 +42,10 @@ def tune(file, settings, data_dir, as_json, out, resume) -> None:
     Several processes may work on one study. One that was stopped or killed is taken up again by the
     same command, or by --resume.
     """
-    from importlib.util import find_spec
-
+    from .. import extras
     from ..errors import ConfigError
 
-    if find_spec("optuna") is None:
-        raise ConfigError("tuning wants Optuna", next="pip install 'pullback[tune]'")
+    extras.require("tune", "tuning wants Optuna")
     if resume is not None and (file is not None or settings or out is not None):
         raise ConfigError("--resume takes everything from its folder, and goes with nothing else")
     with interruptible() as interrupted:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 from pathlib import Path
 
-from .. import __version__, config
+from .. import __version__, config, extras
 from ..data import data_directory
 from .rows import check
 from .run import device
-
-# What each extra brings.
-_EXTRAS = {
-    "parquet": ("pyarrow",),
-    "tune": ("optuna",),
-    "cluster": ("ray",),
-    "onnx": ("onnx",),
-    "serve": ("starlette", "uvicorn"),
-}
 
 
 def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
@@ -41,9 +31,8 @@ def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
         for name in ("jax", "jaxlib", "numpy", "scikit-learn")
     }
     found |= {"device": device(), "data": str(data_directory(data_dir))}
-    for extra, packages in _EXTRAS.items():
-        there = all(importlib.util.find_spec(package) for package in packages)
-        found[extra] = "yes" if there else f"no: pip install 'pullback[{extra}]'"
+    for extra in extras.EXTRAS:
+        found[extra] = "yes" if extras.there(extra) else f"no: {extras.command(extra)}"
     found["gradient check"] = (
         f"{'ok' if report.ok else 'FAILED'}: worst relative error {report.worst:.1e}"
     )

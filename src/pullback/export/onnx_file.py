@@ -11,7 +11,7 @@ from ..data import Preparation
 from ..maps import Map
 from ..model import Model
 from ..tree import Tree
-from .onnx_graph import Graph, Port, Wire, require_onnx, serialized
+from .onnx_graph import Graph, Port, Wire, serialized
 from .onnx_links import write_link
 from .onnx_maps import write_step
 from .steps import Shape, columns_of, inputs_named, output_named, steps_of
@@ -36,7 +36,6 @@ def onnx_bytes(model: Model) -> bytes:
         ConfigError: onnx is not installed, a map or the loss has no ONNX operators, or the arrays
             are larger than an ONNX file can be.
     """
-    require_onnx()
     preparation = model.preparation
     graph = Graph(np.dtype(model.experiment.precision))
     x = _prepared(graph, preparation)

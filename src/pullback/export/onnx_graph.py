@@ -8,14 +8,13 @@ those operators are used whose attributes are whole numbers, with the one except
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, extras
 from ..errors import ConfigError
 from .steps import Shape, Step
 
@@ -174,18 +173,6 @@ class Graph:
         return free
 
 
-def require_onnx() -> None:
-    """Refuse to go on without the package onnx.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    if importlib.util.find_spec("onnx") is None:
-        raise ConfigError(
-            "an ONNX model wants the package onnx", next="pip install 'pullback[onnx]'"
-        )
-
-
 def serialized(graph: Graph, outputs: list[Port], metadata: Mapping[str, str], doc: str) -> bytes:
     """The bytes of an ONNX file.
 
@@ -198,7 +185,7 @@ def serialized(graph: Graph, outputs: list[Port], metadata: Mapping[str, str], d
     Raises:
         ConfigError: onnx is not installed, or the arrays are larger than an ONNX file can be.
     """
-    require_onnx()
+    extras.require("onnx", "an ONNX model wants the package onnx")
     size = sum(array.nbytes for array in graph.constants.values())
     if size > _MOST_BYTES:
         raise ConfigError(
