@@ -140,22 +140,7 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
 @as_json
 def study_report(folder, out, as_json) -> None:
     """Write the index of all studies, with what came out of those that were run."""
-    import os
+    from ..report.study import write_index
 
-    from ..report.study import verdict, write_index
-    from ..study import names, open_study
-    from ..study.run import read
-
-    rows = []
-    for name in names():
-        each = open_study(name)
-        forms = {}
-        for form in ("quick", "full"):
-            place = folder / name / form
-            found = read(place)
-            if found is not None:
-                target = os.path.relpath(place / "report.html", out.parent)
-                forms[form] = {"verdict": verdict(found), "page": Path(target).as_posix()}
-        rows.append({"name": name, "title": each.title, "source": each.source, "forms": forms})
-    written = write_index(rows, out)
-    say({"studies": rows, "page": str(written)}, as_json, f"Page: {written}")
+    rows = write_index(folder, out)
+    say({"studies": rows, "page": str(out)}, as_json, f"Page: {out}")

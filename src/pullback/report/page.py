@@ -159,13 +159,7 @@ def _without(optional: set[str], drawn: Sequence[Figure | Absent]) -> list[Figur
 
 def _several(histories: Sequence[History]) -> str:
     names = distinct_names(histories)
-    overlays = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
-    # Where no part was held out, the held-out loss is the training loss: one figure, not two.
-    drawn = {figure.id: figure for figure in (draw(histories) for draw in overlays)}
     over_peers = any(history.peers for history in histories)
-    if over_peers:
-        more = [figures.held_out_metric(histories, along) for along in peers.COSTS]
-        drawn |= {figure.id: figure for figure in more}
     row = _peers_row if over_peers else _row
     return render(
         "comparison.html",
@@ -175,7 +169,7 @@ def _several(histories: Sequence[History]) -> str:
         groups=[_group_row(group) for group in grouped(histories) if len(group.runs) > 1],
         differences=differences(histories),
         names=names,
-        section=Section.of("curves", "Curves", list(drawn.values())),
+        section=Section.of("curves", "Curves", overlays(histories)),
         runs=[
             (
                 Summary.of(history, f"run-{n}", name),
@@ -184,6 +178,17 @@ def _several(histories: Sequence[History]) -> str:
             for n, (name, history) in enumerate(zip(names, histories, strict=True), start=1)
         ],
     )
+
+
+def overlays(histories: Sequence[History]) -> list[Figure | Absent]:
+    """Draw the curves of several runs over each other; of runs over peers by what they cost too."""
+    each = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
+    # Where no part was held out, the held-out loss is the training loss: one figure, not two.
+    drawn = {figure.id: figure for figure in (draw(histories) for draw in each)}
+    if any(history.peers for history in histories):
+        more = [figures.held_out_metric(histories, along) for along in peers.COSTS]
+        drawn |= {figure.id: figure for figure in more}
+    return list(drawn.values())
 
 
 def _curves(history: History) -> Figure | Absent:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import write_text
-from ..study import Study
-from . import figures, peers, words
+from ..study import Study, names, open_study, read
+from . import words
 from .comparison import aligned
-from .figures import Absent, Figure
 from .figures.figure import table
 from .history import History
-from .page import Section, render
+from .page import Section, overlays, render
 
 _CLAIMS = ("what", "published", "wanted", "here", "seeds", "verdict")
 _FORMS = {"quick": "quick, on small data: its numbers are not those of the source", "full": "full"}
@@ -35,6 +35,8 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         OutputError: it cannot be written.
     """
     out = folder / "report.html"
+    runs = [folder / run for row in found["arms"] for run in row["runs"]]
+    curves = overlays([History.read(run) for run in runs]) if runs else []
     page = render(
         "study.html",
         title=study.title,
@@ -45,25 +47,38 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         verdict=verdict(found),
         claims=table(_CLAIMS, claims(found)),
         arms=[_arm(row) for row in found["arms"]],
-        section=Section.of("curves", "Curves", _curves(found, folder)),
+        section=Section.of("curves", "Curves", curves),
     )
     write_text(out, page)
     return out
 
 
-def write_index(rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
+def write_index(folder: Path, out: Path) -> list[dict[str, Any]]:
     """Write the index of all studies.
 
     Args:
-        rows: of each study its "name", "title", "source" and "forms": for each form that was run
-            what came out ("found") and the page ("page"), relative to `out`.
+        folder: where the runs of studies lie, `folder`/NAME/quick and `folder`/NAME/full.
         out: the page.
+
+    Returns:
+        Of each study its "name", "title", "source" and "forms": for each form that was run what it
+        came to, "verdict", and its "page", relative to `out`.
 
     Raises:
         OutputError: it cannot be written.
     """
+    rows = []
+    for name in names():
+        study, forms = open_study(name), {}
+        for form in _FORMS:
+            place = folder / name / form
+            found = read(place)
+            if found is not None:
+                page = Path(os.path.relpath(place / "report.html", out.parent)).as_posix()
+                forms[form] = {"verdict": verdict(found), "page": page}
+        rows.append({"name": name, "title": study.title, "source": study.source, "forms": forms})
     write_text(out, render("studies.html", title="Studies of the sources", rows=rows))
-    return out
+    return rows
 
 
 def verdict(found: Mapping[str, Any]) -> str:
@@ -125,20 +140,3 @@ def _arm(row: Mapping[str, Any]) -> dict[str, Any]:
         "diverged": row["diverged"],
         "runs": row["runs"],
     }
-
-
-def _curves(found: Mapping[str, Any], folder: Path) -> list[Figure | Absent]:
-    """The arms over each other, with a band over the seeds."""
-    histories = [
-        History.read(folder / run)
-        for row in found["arms"]
-        for run in row["runs"]
-    ]  # fmt: skip
-    if not histories:
-        return []
-    overlays = (figures.held_out_loss, figures.held_out_metric, figures.training_loss)
-    drawn = {figure.id: figure for figure in (draw(histories) for draw in overlays)}
-    if any(history.peers for history in histories):
-        more = [figures.held_out_metric(histories, along) for along in peers.COSTS]
-        drawn |= {figure.id: figure for figure in more}
-    return list(drawn.values())

@@ -6,4 +6,5 @@ from .plan import Claim as Claim
 from .plan import Study as Study
 from .plan import names as names
 from .plan import open_study as open_study
+from .run import read as read
 from .run import run as run

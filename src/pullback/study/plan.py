@@ -122,10 +122,10 @@ class Study(_Part):
         """
         path = (self.folder / arm.file).resolve()
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
         except OSError as error:
             raise ConfigError(f"the study {self.name} has no file {arm.file}: {error}") from error
-        settings = dict(arm.settings)
+        table, settings = config.decode(text, str(path)), dict(arm.settings)
         if form == "quick":
             settings |= self.quick | arm.quick
         for key, value in settings.items():
