@@ -27,6 +27,14 @@ def held(case, dtype):
     return several(x), moved(params, rng), moved(state, rng)
 
 
+def far_out(case):
+    """Inputs of an activation at its kinks and far from 0, with its parameters and state."""
+    (x,), params, state = held(case, np.float32)
+    far = x * np.float32(min(1e4, case.reach))
+    kinks = [np.full_like(x, kink) for kink in (-2, -1, 0, 1, 2)]
+    return np.concatenate([*kinks, 10 * x, far]), params, state
+
+
 def expected(map, params, state, x):
     x = jax.tree.map(jax.numpy.asarray, x if len(x) > 1 else x[0])
     return np.asarray(map.forward(params, state, x, Run())[0])

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from cases import MAPS
-from exported import expected, held, inside
+from exported import expected, far_out, held, inside
 
 from pullback import maps
 from pullback.catalogue.map_cases import ACTIVATIONS
@@ -51,9 +51,7 @@ def test_a_map_is_the_same_function_in_numpy(case, dtype, tolerance):
 
 @pytest.mark.parametrize("case", ACTIVATIONS, ids=lambda case: case.name)
 def test_an_activation_is_the_same_at_kinks_and_far_out_without_a_warning(case):
-    (x,), params, state = held(case, np.float32)
-    far = x * np.float32(min(1e4, case.reach))
-    x = np.concatenate([np.full_like(x, kink) for kink in (-2, -1, 0, 1, 2)] + [10 * x, far])
+    x, params, state = far_out(case)
     wanted = expected(case.map, params, state, (x,))
     np.testing.assert_allclose(
         computed(case.map, params, state, (x,)), wanted, rtol=1e-4, atol=1e-5

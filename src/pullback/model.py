@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import config, tree
+from . import config, tensors, tree
 from .config import Experiment
 from .data import Preparation, read_inputs
 from .data.table import Table
@@ -105,11 +105,7 @@ def load_model(path: Path) -> Model:
     with precision(experiment):
         params, state = _shapes(net, outputs, preparation, experiment)
         held = tree.restore({"params": params, "state": state}, arrays)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(
-                f"array '{name}' holds a number that is not finite", where=f"the model of {path}"
-            )
+    tensors.require_finite(arrays, f"the model of {path}")
     task = Task(net, loss, experiment.rule.build(), classifies=preparation.classes is not None)
     return Model(experiment, task, preparation, held["params"], held["state"])
 

@@ -112,6 +112,17 @@ def decode(data: bytes, where: str) -> dict[str, np.ndarray]:
     return {name: found[name] for name in sorted(found)}
 
 
+def require_finite(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuse arrays with which nothing can be predicted.
+
+    Raises:
+        CheckpointError: one holds a number that is not finite.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"array '{name}' holds a number that is not finite", where=where)
+
+
 def _packed(name: str, array: np.ndarray) -> np.ndarray | None:
     """The bits and the entries that are not zero, or None if they are no smaller."""
     bits = _bits(array).ravel()

@@ -86,13 +86,12 @@ class Table(Section):
     """A table that stands for one object: a name, and the fields of the class that it names."""
 
     kind: ClassVar[Any]
+    # A checker lets no subclass narrow a str to the one name that its tables have.
+    name: Any
 
     def maps(self) -> int:
         """How many maps a network has from it, counted without making them."""
         return 1
-
-    # A checker lets no subclass narrow a str to the one name that its tables have.
-    name: Any
 
     def build(self) -> Any:
         """Make the object. Its own checks may still refuse a value."""

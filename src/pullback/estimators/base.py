@@ -387,10 +387,13 @@ class Network(CallbackSupport, BaseEstimator):
         dtype = examples.x.dtype
         learner = self._learner(dtype) if again else None
 
+        def fitted(learner: Learner) -> dict[str, Any]:
+            return self._fitted(task, jax.tree.map(np.asarray, learner), dtype)
+
         def trained(learner: Learner):
             """A copy that predicts with the weights of a training so far."""
             twin = copy.copy(self)
-            twin.__dict__.update(self._fitted(task, jax.tree.map(np.asarray, learner), dtype))
+            twin.__dict__.update(fitted(learner))
             return twin
 
         if self._scorer is not None:
@@ -405,7 +408,7 @@ class Network(CallbackSupport, BaseEstimator):
             course = replace(
                 course,
                 begin_epoch=calls.begin_epoch,
-                end_epoch=lambda learner: calls.end_epoch(lambda: vars(trained(learner))),
+                end_epoch=lambda learner: calls.end_epoch(lambda: fitted(learner)),
             )
         validation = None if held is None else self._examples(held.X, held.y, held.weight)
         outcome = train(task, examples, course, validation, learner, self.device)

@@ -57,7 +57,8 @@ def load(path: str | Path) -> Any:
     try:
         model: Any = kind(**arguments)
         model._restore(fitted)
-        learner = _learner(model, tensors.decode(contents[ARRAYS], str(path / ARRAYS)))
+        held = str(path / ARRAYS)
+        learner = _learner(model, tensors.decode(contents[ARRAYS], held), held)
     except CheckpointError:
         raise
     except (PullbackError, TypeError, ValueError, KeyError, AttributeError) as error:
@@ -68,7 +69,7 @@ def load(path: str | Path) -> Any:
     return model
 
 
-def _learner(model: Network, arrays: dict[str, np.ndarray]) -> Learner:
+def _learner(model: Network, arrays: dict[str, np.ndarray], where: str) -> Learner:
     """The arrays in the structure that the network and the rule ask for.
 
     Raises:
@@ -80,8 +81,8 @@ def _learner(model: Network, arrays: dict[str, np.ndarray]) -> Learner:
         rule_state = jax.eval_shape(model._rule.init, params)
         template = {"params": params, "state": state, "rule": rule_state}
         held = tree.restore(template, arrays)
-    for name in ("params", "state"):
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(held[name])):
-            raise CheckpointError(f"its {name} are not all finite", next="train it again")
+    # What a rule remembers may be infinite at its beginning.
+    used = {name: array for name, array in arrays.items() if not name.startswith("rule/")}
+    tensors.require_finite(used, where)
     held = jax.tree.map(np.asarray, held)
     return Learner(held["params"], held["state"], held["rule"])
