@@ -12,7 +12,7 @@ from command import invoke
 from pullback import study
 from pullback.errors import ConfigError, OutputError
 from pullback.report.study import verdict
-from pullback.study import plan
+from pullback.study import exhibits, plan
 from pullback.study.plan import Band
 from pullback.study.run import run
 
@@ -78,7 +78,8 @@ def test_every_study_fits_together(name):
         for arm in found.arm:
             experiment = found.experiment(arm, form, seed=3)
             assert (experiment.seed, experiment.name) == (3, arm.name)
-            assert (experiment.data.source == "digits") == (form == "quick")
+            if form == "quick":
+                assert experiment.data.source in ("digits", "circles", "moons", "xor")
     judged = [claim for claim in found.claim if claim.full is not None]
     assert judged
     assert all(claim.quick is not None for claim in judged)
@@ -86,13 +87,14 @@ def test_every_study_fits_together(name):
 
 def test_a_study_is_run_and_gone_on_with(one):
     folder, runs = one
+    here = study.place(runs, "widths", "quick")
     widths, trained = study.open_study("widths"), []
 
     def go(seeds):
         trained.clear()
 
-        def done(arm, seed, result, path):
-            trained.append((arm.name, seed, path.stat().st_mtime_ns))
+        def done(name, seed, path):
+            trained.append((name, seed, path.stat().st_mtime_ns))
 
         return run(widths, "quick", runs, seeds=seeds, done=done)
 
@@ -109,7 +111,7 @@ def test_a_study_is_run_and_gone_on_with(one):
     assert narrow["runs"] == ["narrow-0", "narrow-1"]
     accuracy, less = found["claims"]
     assert accuracy["values"] == [
-        json.loads((runs / each / "result.json").read_text())["final"]["test"]["accuracy"]
+        json.loads((here / each / "result.json").read_text())["final"]["test"]["accuracy"]
         for each in wide["runs"]
     ]
     assert accuracy["mean"] == pytest.approx(sum(accuracy["values"]) / 2)
@@ -160,11 +162,118 @@ def test_by_command(one, tmp_path):
     assert "not run" in index.read_text()
 
 
+MORE = """
+title = "More of the same"
+source = "a test"
+asked = "Is it so?"
+conclusion = "Yes."
+show = ["boundary"]
+[[arm]]
+name = "wide"
+study = "widths"
+[[exhibit]]
+name = "stopped"
+kind = "early-stopping"
+arms = ["wide"]
+settings = { steps = [1, 10] }
+[[chart]]
+id = "by-width"
+title = "Accuracy by width"
+caption = "Of one."
+x = "units"
+y = "accuracy"
+at = [8]
+series = [{ name = "test", arms = ["wide"], value = "test.accuracy" }]
+[[claim]]
+what = "Gap"
+arm = "stopped"
+value = "largest-gap"
+full = { least = 0.2, most = 0.21 }
+quick = { least = 0.2, most = 0.21 }
+[[claim]]
+what = "Weights"
+arm = "wide"
+value = "model.parameters"
+quick = { least = 31, most = 31 }
+"""
+
+
+@pytest.fixture
+def two(one):
+    """The same, with a study that borrows an arm, and has an exhibit and a chart."""
+    folder, runs = one
+    more = folder.parent / "more"
+    more.mkdir()
+    (more / "study.toml").write_text(MORE)
+    return more, runs
+
+
+def test_an_arm_of_another_study_is_trained_once(two):
+    _, runs = two
+    more, trained = study.open_study("more"), []
+    found = run(
+        more, "quick", runs, seeds=1, done=lambda name, seed, path: trained.append((name, path))
+    )
+    borrowed = study.place(runs, "widths", "quick") / "wide-0"
+    assert trained == [("wide", borrowed), ("stopped", None)]
+    assert found["arms"][0]["runs"] == ["../../widths/quick/wide-0"]
+    gap, weights = found["claims"]
+    # Two inputs, six units and two classes: 2·6 + 6 + 6·2 + 2 = 32.
+    assert (weights["mean"], weights["verdict"]) == (32.0, "missed")
+    assert gap["verdict"] == "held"
+    before = borrowed.stat().st_mtime_ns
+    run(study.open_study("widths"), "quick", runs, seeds=1)
+    assert borrowed.stat().st_mtime_ns == before
+
+
+def test_an_exhibit_is_computed_once_and_told_of_other_settings(two, monkeypatch):
+    folder, runs = two
+    first = run(study.open_study("more"), "quick", runs, seeds=1)
+    assert [chart["id"] for chart in first["charts"]] == ["by-width", "shares", "distance"]
+    monkeypatch.setitem(exhibits.KINDS, "early-stopping", lambda given, *, steps: 1 / 0)
+    assert run(study.open_study("more"), "quick", runs, seeds=1) == first
+    (folder / "study.toml").write_text(MORE.replace("[1, 10]", "[1, 20]"))
+    with pytest.raises(OutputError, match="holds an exhibit of other settings"):
+        run(study.open_study("more"), "quick", runs, seeds=1)
+
+
+def test_the_page_shows_exhibits_charts_and_figures_of_runs(two):
+    _, runs = two
+    invoke("study", "run", "more", "--folder", str(runs), "--progress", "none", code=6)
+    page = (study.place(runs, "more", "quick") / "report.html").read_text()
+    for said in ("largest-gap", "Accuracy by width", "How far along one curvature", "wide-0"):
+        assert said in page
+    assert "Decision boundary: wide-0" in page
+    assert "../../widths/quick/wide-0/report.html" in page
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('minus = "narrow"', 'minus = "thin"', "a claim is of the arm 'thin'"),
-        ('name = "wide"', 'name = "narrow"', "two arms have one name"),
+        ('kind = "early-stopping"', 'kind = "early-stoping"', "did you mean 'early-stopping'"),
+        ("steps = [1, 10]", "strides = 3", "strides"),
+        ('arms = ["wide"]\nsettings', 'arms = ["thin"]\nsettings', "an exhibit is of 'thin'"),
+        ("at = [8]", "at = [8, 9]", "does not fit"),
+        ('study = "widths"', 'study = "lengths"', "there is no study 'lengths'"),
+        ('study = "widths"', "", "wants either a file or a study"),
+        ('study = "widths"', 'study = "widths"\nquick = { seed = 1 }', "as it is there"),
+        ('show = ["boundary"]', 'show = ["bound"]', "show"),
+    ],
+)
+def test_a_broken_part_is_told(old, new, message, two):
+    folder, runs = two
+    assert old in MORE
+    (folder / "study.toml").write_text(MORE.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=message):
+        run(study.open_study("more"), "full", runs, seeds=1)
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('minus = "narrow"', 'minus = "thin"', "a claim is of 'thin'"),
+        ('name = "wide"', 'name = "narrow"', "two arms or exhibits have one name"),
         ('file = "net.toml"', 'file = "no.toml"', "has no file no.toml"),
         ('"network.hidden" = [8]', '"network.hiden" = [8]', "hiden"),
         ('"network.hidden" = [8]', '"loss.name" = "huber"', "'loss' is no table"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +26,6 @@ from .base import (
     tell,
 )
 from .progress import showing
-
-if TYPE_CHECKING:
-    from ..study import Arm
 
 _WHERE = click.option(
     "--folder",
@@ -62,9 +63,11 @@ def study_show(name, as_json) -> None:
     found = open_study(name)
     lines = [f"{found.title} ({found.source})", found.asked]
     lines += [f"Left open: {found.left_open}"] if found.left_open else []
-    lines += [f"arm    {arm.name}: {arm.file}" for arm in found.arm]
+    lines += [f"arm    {arm.name}: {arm.file or f'of the study {arm.study}'}" for arm in found.arm]
+    lines += [f"shows  {each.name}: the exhibit {each.kind}" for each in found.exhibit]
     for claim in found.claim:
         of = claim.arm + (f" less {claim.minus}" if claim.minus else "")
+        of += f" over {claim.over}" if claim.over else ""
         band = f"; wanted: {claim.full}" if claim.full else ""
         published = f"; published: {claim.published}" if claim.published is not None else ""
         lines.append(f"claim  {claim.what}, {of}: {claim.value}{published}{band}")
@@ -88,26 +91,21 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
     What is finished is not trained again: a study that was stopped goes on by the same command. The
     exit code is 6 if a band is missed.
     """
-    from .. import report
     from ..errors import ThresholdError
     from ..report.study import text, write_study
-    from ..study import names, open_study, run
-
-    def reported(arm: Arm, seed: int, result: dict[str, Any], path: Path) -> None:
-        report.write_report([path], path / "report.html")
+    from ..study import names, open_study, place, run, shared_programs
 
     form = "quick" if quick else "full"
     seeds = seeds or (1 if quick else 3)
     studies = [open_study(name) for name in (names() if "all" in chosen else chosen)]
     done, missed = [], []
-    with interruptible() as interrupted:
+    with interruptible() as interrupted, shared_programs(), _reports() as reported:
         for each in studies:
-            place = folder / each.name / form
             with showing(style) as show:
                 found = run(
                     each,
                     form,
-                    place,
+                    folder,
                     seeds=seeds,
                     data_dir=data_dir,
                     listen=show,
@@ -115,7 +113,7 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
                     interrupted=interrupted,
                 )
             command = f"pullback study run {each.name} --{form} --seeds {seeds}"
-            written = write_study(each, found, place, command)
+            written = write_study(each, found, place(folder, each.name, form), command)
             tell(text(found))
             tell(f"Report: {written}")
             done.append(found | {"report": str(written)})
@@ -132,6 +130,33 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
         sys.exit(INTERRUPTED)
     if missed:
         raise ThresholdError(f"missed: {'; '.join(missed)}", next="the pages show by how much")
+
+
+@contextmanager
+def _reports() -> Iterator[Callable[[str, int, Path | None], None]]:
+    """Write the reports of runs in a process of its own, while the next is trained."""
+    written = []
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_ignore_interrupts) as pool:
+
+        def reported(name: str, seed: int, run: Path | None) -> None:
+            if run is not None and not (run / "report.html").is_file():
+                written.append(pool.submit(_report, run))
+
+        yield reported
+        for each in written:
+            each.result()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to every process of a terminal: the reports that were begun are written."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _report(run: Path) -> None:
+    from ..report import write_report
+
+    write_report([run], run / "report.html")
 
 
 @study.command("report")

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import write_text
-from ..study import Study, names, open_study, read
-from . import words
+from ..study import Study, names, open_study, place, read
+from ..study.chart import Chart
+from . import figures, words
 from .comparison import aligned
+from .figures import Absent, Figure
+from .figures.chart import chart as figure
 from .figures.figure import table
 from .history import History
 from .page import Section, overlays, render
+from .peers import worker_metric
 
+_PICTURES: dict[str, Callable[[History], Figure | Absent]] = {
+    "output-loss": figures.output_loss,
+    "step-loss": figures.step_loss,
+    "metrics": figures.metric_curves,
+    "delta-flow": figures.delta_flow,
+    "update-ratio": figures.update_ratio,
+    "weights": figures.weight_ridges,
+    "confusion": figures.confusion,
+    "boundary": figures.boundary,
+    "workers": worker_metric,
+}
 _CLAIMS = ("what", "published", "wanted", "here", "seeds", "verdict")
 _FORMS = {"quick": "quick, on small data: its numbers are not those of the source", "full": "full"}
 
@@ -35,8 +51,12 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         OutputError: it cannot be written.
     """
     out = folder / "report.html"
-    runs = [folder / run for row in found["arms"] for run in row["runs"]]
-    curves = overlays([History.read(run) for run in runs]) if runs else []
+    histories = [
+        [History.read((folder / run).resolve()) for run in row["runs"]] for row in found["arms"]
+    ]
+    every = [history for runs in histories for history in runs]
+    firsts = [runs[0] for runs in histories if runs]
+    shown = [(name, each) for name in study.show for each in firsts]
     page = render(
         "study.html",
         title=study.title,
@@ -47,10 +67,30 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         verdict=verdict(found),
         claims=table(_CLAIMS, claims(found)),
         arms=[_arm(row) for row in found["arms"]],
-        section=Section.of("curves", "Curves", curves),
+        exhibits=[_exhibit(row) for row in found["exhibits"]],
+        sections=[
+            section
+            for section in (
+                Section.of("curves", "Curves", overlays(every) if every else []),
+                Section.of(
+                    "charts",
+                    "Figures",
+                    [figure(Chart.model_validate(each)) for each in found["charts"]],
+                ),
+                Section.of("inside", "Inside the runs", [_inside(*each) for each in shown]),
+            )
+            if section.figures or section.absent
+        ],
     )
     write_text(out, page)
     return out
+
+
+def _inside(name: str, history: History) -> Figure | Absent:
+    """A figure of one run, under the name of its arm."""
+    drawn = _PICTURES[name](history)
+    arm = history.folder.path.name
+    return dataclasses.replace(drawn, id=f"{arm}-{drawn.id}", title=f"{drawn.title}: {arm}")
 
 
 def write_index(folder: Path, out: Path) -> list[dict[str, Any]]:
@@ -71,10 +111,10 @@ def write_index(folder: Path, out: Path) -> list[dict[str, Any]]:
     for name in names():
         study, forms = open_study(name), {}
         for form in _FORMS:
-            place = folder / name / form
-            found = read(place)
+            here = place(folder, name, form)
+            found = read(here)
             if found is not None:
-                page = Path(os.path.relpath(place / "report.html", out.parent)).as_posix()
+                page = Path(os.path.relpath(here / "report.html", out.parent)).as_posix()
                 forms[form] = {"verdict": verdict(found), "page": page}
         rows.append({"name": name, "title": study.title, "source": study.source, "forms": forms})
     write_text(out, render("studies.html", title="Studies of the sources", rows=rows))
@@ -107,7 +147,8 @@ def claims(found: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             f"{claim['what']}, {claim['arm']}"
-            + (f" less {claim['minus']}" if claim["minus"] else ""),
+            + (f" less {claim['minus']}" if claim["minus"] else "")
+            + (f" over {claim['over']}" if claim["over"] else ""),
             words.cell(claim["published"]),
             claim["band"] or "–",
             _measured(claim),
@@ -123,6 +164,16 @@ def _measured(row: Mapping[str, Any]) -> str:
         return "–"
     spread = "" if row["deviation"] is None else f" ± {words.cell(row['deviation'], 2)}"
     return words.cell(row["mean"]) + spread
+
+
+def _exhibit(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An exhibit in one line: its numbers."""
+    return {
+        "name": row["exhibit"],
+        "numbers": {
+            key.replace(".", " "): _measured(found) for key, found in row["numbers"].items()
+        },
+    }
 
 
 def _arm(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from .plan import STUDIES as STUDIES
 from .plan import Arm as Arm
 from .plan import Claim as Claim
+from .plan import Exhibit as Exhibit
 from .plan import Study as Study
 from .plan import names as names
 from .plan import open_study as open_study
+from .programs import shared_programs as shared_programs
+from .run import place as place
 from .run import read as read
 from .run import run as run

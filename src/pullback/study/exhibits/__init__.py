@@ -1,0 +1,33 @@
+"""What studies show beside trainings: one function each, from what it is given to numbers and charts.
+
+A function's keyword arguments are the settings that a study's file may give it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import nearest
+from .core import Given as Given
+from .core import Shown as Shown
+from .early_stopping import early_stopping_is_l2
+
+KINDS: dict[str, Callable[..., Shown]] = {
+    "early-stopping": early_stopping_is_l2,
+}
+
+
+def check(kind: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a kind that is not there, or settings that it does not take.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no exhibit '{kind}': {nearest(kind, KINDS)}")
+    try:
+        inspect.signature(KINDS[kind]).bind(None, **settings)
+    except TypeError as error:
+        raise ValueError(f"the exhibit '{kind}': {error}") from None
