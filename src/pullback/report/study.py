@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_text
-from ..study import Study, names, open_study, place, read
+from ..study import Form, Study, names, open_study, place, read
 from ..study.chart import Chart
 from . import figures, words
 from .comparison import aligned
@@ -32,7 +32,10 @@ _PICTURES: dict[str, Callable[[History], Figure | Absent]] = {
     "workers": worker_metric,
 }
 _CLAIMS = ("what", "published", "wanted", "here", "seeds", "verdict")
-_FORMS = {"quick": "quick, on small data: its numbers are not those of the source", "full": "full"}
+_FORMS: dict[Form, str] = {
+    "quick": "quick, on small data: its numbers are not those of the source",
+    "full": "full",
+}
 
 
 def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: str) -> Path:

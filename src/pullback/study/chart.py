@@ -26,6 +26,10 @@ def numbers(values: Any) -> Numbers:
     return tuple(float(v) if np.isfinite(v) else None for v in np.asarray(values, dtype=float))
 
 
+# A row may be given as any array; it is kept as Numbers.
+Row = Annotated[Any, pydantic.BeforeValidator(numbers)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,10 +42,10 @@ class Curve(_Part):
     """
 
     name: str
-    x: Annotated[Numbers, pydantic.BeforeValidator(numbers)]
-    y: Annotated[Numbers, pydantic.BeforeValidator(numbers)]
-    low: Annotated[Numbers, pydantic.BeforeValidator(numbers)] | None = None
-    high: Annotated[Numbers, pydantic.BeforeValidator(numbers)] | None = None
+    x: Row
+    y: Row
+    low: Row | None = None
+    high: Row | None = None
     dots: bool = False
 
     @pydantic.model_validator(mode="after")
@@ -61,9 +65,9 @@ class Plane(_Part):
     value, or "half", of a probability, with its boundary at ½.
     """
 
-    x: Annotated[Numbers, pydantic.BeforeValidator(numbers)]
-    y: Annotated[Numbers, pydantic.BeforeValidator(numbers)]
-    values: tuple[Annotated[Numbers, pydantic.BeforeValidator(numbers)], ...]
+    x: Row
+    y: Row
+    values: tuple[Row, ...]
     lines: Literal["levels", "half"] = "levels"
 
     @pydantic.model_validator(mode="after")

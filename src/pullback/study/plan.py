@@ -179,8 +179,8 @@ class Study(_Part):
 
     title: in a few words. source: where it stands. asked: what for. left_open: what the source does
     not say, and what was taken. conclusion: what to learn from the full form. quick: settings of
-    all arms in the quick form. arm, exhibit: what is run, at least one in all. chart: figures across
-    arms. show: figures of the first run of each arm. claim: at least one.
+    all arms in the quick form. arm, exhibit: what is run, at least one in all. chart: figures
+    across arms. show: figures of the first run of each arm. claim: at least one.
     """
 
     name: str

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+_FOLDER = "jax_compilation_cache_dir"
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
@@ -21,16 +22,16 @@ def shared_programs() -> Iterator[None]:
 
     A folder that the user has given to JAX is left as it is.
     """
-    if jax.config.jax_compilation_cache_dir:
+    if getattr(jax.config, _FOLDER):
         yield
         return
     before = {name: getattr(jax.config, name) for name in _SETTINGS}
     with tempfile.TemporaryDirectory(prefix="pullback-") as folder:
-        for name, value in {**_SETTINGS, "jax_compilation_cache_dir": folder}.items():
+        for name, value in {**_SETTINGS, _FOLDER: folder}.items():
             jax.config.update(name, value)
         try:
             yield
         finally:
-            for name, value in {**before, "jax_compilation_cache_dir": None}.items():
+            for name, value in {**before, _FOLDER: None}.items():
                 jax.config.update(name, value)
             compilation_cache.reset_cache()

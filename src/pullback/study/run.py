@@ -156,7 +156,8 @@ class _Found:
     """What has come out so far."""
 
     def __init__(self, study: Study, form: Form, root: Path, here: Path):
-        self.study, self.form, self.root, self.here = study, form, root, here
+        self.study, self.root, self.here = study, root, here
+        self.form: Form = form
         self.results: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in study.arm}
         self.shown: dict[str, list[Shown]] = {exhibit.name: [] for exhibit in study.exhibit}
 
@@ -234,9 +235,9 @@ class _Found:
             rows = [summed(self.values(name, series.value)) for name in series.arms]
             mean = np.array([np.nan if r["mean"] is None else r["mean"] for r in rows])
             spread = np.array([r["deviation"] or 0.0 for r in rows])
-            band = {"low": mean - spread, "high": mean + spread} if spread.any() else {}
+            low, high = (mean - spread, mean + spread) if spread.any() else (None, None)
             x = range(len(words)) if words else across.at
-            curves.append(Curve(name=series.name, x=x, y=mean, **band))
+            curves.append(Curve(name=series.name, x=x, y=mean, low=low, high=high))
         more = across.model_dump(exclude={"at", "series"})
         panels = (Panel(curves=tuple(curves)),)
         return Chart(**more, panels=panels, bars=bool(words), ticks=words)

@@ -1,4 +1,4 @@
-"""What studies show beside trainings: one function each, from what it is given to numbers and charts.
+"""What studies show beside trainings: one function each, which gives numbers and charts.
 
 A function's keyword arguments are the settings that a study's file may give it.
 """
