@@ -83,6 +83,15 @@ def test_curves_are_averaged_over_the_epochs_that_all_have(tmp_path):
     assert points[2][1].mean == pytest.approx(((0.2 + 0.1) + (0.3 + 0.1 + 1)) / 2)
 
 
+def test_a_curve_has_no_points_where_its_part_was_left_out(tmp_path):
+    run = a_run(tmp_path / "a", 0, 0.1)
+    with Record(run / "metrics.jsonl") as record:
+        record.add("evaluation", epoch=3.5, step=35, train={"loss": 1.0, "accuracy": 0.5})
+    (group,) = grouped([History.read(run)])
+    assert [epoch for epoch, _ in group.points("validation", "loss")] == [0, 1, 2, 3]
+    assert [epoch for epoch, _ in group.points("train", "loss")] == [0, 1, 2, 3, 3.5]
+
+
 def test_one_measurement_has_no_interval():
     alone = Mean.of([2.0])
     assert alone.mean == 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,18 @@ from pullback.maps import Affine, Relu, Run, Tanh, chain
 from pullback.optim import SGD
 from pullback.penalty import L2, Sum
 from pullback.record import Record
-from pullback.train import Batch, Part, Plan, Progress, Task, begin, fit, predictions, step
+from pullback.train import (
+    Batch,
+    Part,
+    Plan,
+    Progress,
+    Selection,
+    Task,
+    begin,
+    fit,
+    predictions,
+    step,
+)
 from pullback.train.stretch import Stretch, advance
 
 TASK = Task(chain(Affine(5), Tanh(), Affine(3)), SoftmaxCrossEntropy(), SGD(0.3), L2(0.01))
@@ -89,6 +102,42 @@ def test_looking_changes_nothing(evaluate_steps):
         parts=parts,
     )
     assert_equal(plain, looked)
+
+
+def test_between_epochs_some_parts_alone_are_evaluated():
+    parts = {"train": batches(), "test": batches(20)}
+    rows = {}
+    for names in ((), ("test",)):
+        record = Record()
+        plan = Plan(3, evaluate_epochs=2, evaluate_steps=2, step_parts=names)
+        fit(TASK, batches(), plan, parts=parts, record=record)
+        rows[names] = {row["step"]: row for row in record.rows("evaluation")}
+    # Four steps an epoch: all at the beginning, after the second epoch, and at the end.
+    whole, some = rows[()], rows["test",]
+    assert list(some) == [0, 2, 4, 6, 8, 10, 12]
+    assert [step for step, row in some.items() if "train" in row] == [0, 8, 12]
+    assert all(row == {k: whole[step][k] for k in row} for step, row in some.items())
+
+
+def test_the_last_step_is_evaluated_on_every_part():
+    parts = {"train": batches(), "test": batches(20)}
+    for plan in (
+        Plan(3, steps=6, evaluate_epochs=0, evaluate_steps=3, step_parts=("test",)),
+        Plan(3, steps=8, evaluate_epochs=0, evaluate_steps=4, step_parts=("test",)),
+        Plan(2, evaluate_epochs=0, evaluate_steps=4, step_parts=("test",)),
+    ):
+        _, end = fit(TASK, batches(), plan, parts=parts)
+        assert end.last is not None
+        assert {"train", "test"} <= end.last.keys()
+
+
+def test_parts_that_cannot_be_evaluated_alone_are_refused():
+    plan, parts = Plan(1, evaluate_steps=1, step_parts=("test",)), {"validation": batches(20)}
+    with pytest.raises(ConfigError, match="no part 'test' to evaluate, there are: validation"):
+        fit(TASK, batches(), plan, parts=parts)
+    plan = dataclasses.replace(plan, step_parts=("validation",))
+    with pytest.raises(ConfigError, match="evaluated on every part, got validation alone"):
+        fit(TASK, batches(), plan, parts=parts, selection=Selection(patience=1))
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 5, 7])

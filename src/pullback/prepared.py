@@ -99,6 +99,7 @@ class Prepared:
             seed=e.seed,
             evaluate_epochs=e.evaluate.epochs,
             evaluate_steps=e.evaluate.steps,
+            step_parts=e.evaluate.parts,
             watch_epochs=e.record.layers,
             record_steps=e.record.steps,
             checkpoint_epochs=e.checkpoint.epochs,

@@ -122,10 +122,15 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """epochs, steps: evaluate every part each so many epochs, and each so many steps; 0: never."""
+    """When the parts of the data are evaluated; 0 for never.
+
+    epochs, steps: every part each so many epochs, and each so many steps. parts: those that are
+        evaluated each so many steps, all if empty; at the beginning and the end all are.
+    """
 
     epochs: int = Field(default=1, ge=0)
     steps: int = Field(default=0, ge=0)
+    parts: tuple[Literal["train", "validation", "test"], ...] = ()
 
 
 class Recording(Section):

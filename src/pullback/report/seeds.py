@@ -75,7 +75,7 @@ class Group:
         which may differ in their bytes and seconds; these are means too.
         """
         at = "epoch" if self.runs[0].peers is None else "round"
-        curves = [{row[at]: row for row in run.evaluations} for run in self.runs]
+        curves = [{row[at]: row for row in run.evaluations if row.get(part)} for run in self.runs]
         shared = sorted(set.intersection(*(set(curve) for curve in curves)))
         return [
             (

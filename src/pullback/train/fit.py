@@ -33,6 +33,8 @@ class Plan:
         seed: of the first weights, the order of the data, and masks, each a stream of its own.
         evaluate_epochs, evaluate_steps: evaluate every part each so many epochs, and each so many
             steps.
+        step_parts: which parts are evaluated each so many steps, all if none is named; before the
+            first step and after the last, all are.
         watch_epochs: measure the layers in the last full batch of each so-manieth epoch.
         record_steps: record the loss of each so-manieth mini-batch.
         checkpoint_epochs, checkpoint_steps: save each so many epochs, and each so many steps.
@@ -43,6 +45,7 @@ class Plan:
     seed: int = 0
     evaluate_epochs: int = 1
     evaluate_steps: int = 0
+    step_parts: tuple[str, ...] = ()
     watch_epochs: int = 1
     record_steps: int = 1
     checkpoint_epochs: int = 1
@@ -50,7 +53,7 @@ class Plan:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if value < 0:
+            if name != "step_parts" and value < 0:
                 raise ConfigError(f"{name} must be at least 0, got {value}")
 
 
@@ -158,8 +161,8 @@ def fit(
     Raises:
         DivergedError: a value was not finite; its `last` holds the last finite learner (or, where
             the selection keeps it, the best one) and the progress.
-        ConfigError: the selection is by something that is not evaluated; a second-order method is
-            given less than all examples.
+        ConfigError: the selection is by something that is not evaluated, or not each time; a
+            second-order method is given less than all examples.
         ShapeError: the network, the loss and the data do not fit together.
     """
     trainer = _Trainer(
@@ -178,6 +181,7 @@ def fit(
     )
     if isinstance(task.rule, Method):
         require_whole(task.rule, batches)
+    _refuse_some(plan, selection, list(parts or {}))
     if selection.judges or watches(task.rule):
         selection.refuse(list(parts or {}), ["loss", "accuracy" if task.classifies else "r2"])
     try:
@@ -187,6 +191,27 @@ def fit(
         fault.last = trainer.chosen(last), end
         raise
     return trainer.chosen(last), end
+
+
+def _refuse_some(plan: Plan, selection: Selection, parts: list[str]) -> None:
+    """Refuse parts that are not there, and to choose weights by evaluations that leave parts out.
+
+    Raises:
+        ConfigError: one of the two.
+    """
+    for name in plan.step_parts:
+        if name not in parts:
+            raise ConfigError(
+                f"there is no part '{name}' to evaluate, there are: {', '.join(parts) or 'none'}",
+                where="evaluate.parts",
+            )
+    if plan.step_parts and selection.judges:
+        raise ConfigError(
+            "the weights that training ends with have been evaluated on every part, "
+            f"got {', '.join(plan.step_parts)} alone",
+            where="evaluate.parts",
+            next="leave it out, or the selection",
+        )
 
 
 def require_whole(method: Method, batches: Batches) -> None:
@@ -235,7 +260,7 @@ class _Trainer:
         if learner is None:
             learner = begin(self.task, plan.seed, self.batches.like())
         if progress.step == 0 and self._evaluates:
-            learner = self._evaluate(learner, progress)
+            learner = self._evaluate(learner, progress, self._all)
         while progress.epoch < plan.epochs and progress.ended is None:
             self.began, self.before = time.perf_counter(), progress.step
             for chunk in self.batches.epoch(progress.epoch):
@@ -270,7 +295,8 @@ class _Trainer:
             examples_per_second=steps * self.batches.batch_size / seconds,
         )
         if self._due_at_end(progress, plan.evaluate_epochs, plan.evaluate_steps):
-            learner = self._evaluate(learner, progress)
+            whole = self._due_at_end(progress, plan.evaluate_epochs, 0) or self._at_end(progress)
+            learner = self._evaluate(learner, progress, self._all if whole else self._some)
         if progress.step == plan.steps and progress.ended is None:
             progress.ended = "steps"
         self.at_epoch(learner, progress)
@@ -280,10 +306,13 @@ class _Trainer:
             self.save(learner, progress, self.kept)
         return learner
 
+    def _at_end(self, progress):
+        """Whether an epoch that has ended is the last."""
+        return progress.epoch == self.plan.epochs or progress.step == self.plan.steps
+
     def _due_at_end(self, progress, epochs, steps):
         """Whether a cadence falls on the end of an epoch; one in epochs counts the last, too."""
-        at_end = progress.epoch == self.plan.epochs or progress.step == self.plan.steps
-        last = bool(epochs) and at_end
+        last = bool(epochs) and self._at_end(progress)
         return last or self._due(progress.epoch, epochs) or self._due(progress.step, steps)
 
     def _chunk(self, learner, progress, chunk: Chunk):
@@ -324,7 +353,7 @@ class _Trainer:
             last = progress.step == limit
             due = self._due(progress.step, self.plan.evaluate_steps) or (last and self._evaluates)
             if not at_end and due:
-                learner = self._evaluate(learner, progress)
+                learner = self._evaluate(learner, progress, self._all if last else self._some)
             if not at_end and last:
                 progress.ended = progress.ended or "steps"
             if not at_end and self._due(progress.step, self.plan.checkpoint_steps):
@@ -378,10 +407,18 @@ class _Trainer:
             }
             self.record.add("layers", epoch=progress.epoch + 1, step=total, layers=rows)
 
-    def _evaluate(self, learner, progress):
-        """Measure every part; the learner comes back, since its rule may have learnt of it."""
+    @property
+    def _all(self):
+        return tuple(self.parts)
+
+    @property
+    def _some(self):
+        return self.plan.step_parts or self._all
+
+    def _evaluate(self, learner, progress, names):
+        """Measure parts; the learner comes back, since its rule may have learnt of it."""
         seen = judged(self.task, learner)
-        rows = {name: part.evaluate(self.task, seen) for name, part in self.parts.items()}
+        rows = {name: self.parts[name].evaluate(self.task, seen) for name in names}
         epoch = progress.step / self.batches.steps_per_epoch
         penalty = float(self.task.penalty.value(seen.params))
         progress.last = {"epoch": epoch, "step": progress.step, "penalty": penalty, **rows}

@@ -39,6 +39,8 @@ def metric_curves(history: History) -> Figure | Absent:
 def _learning(history: History, key: str, id: str, title: str) -> Figure | Absent:
     rows = history.evaluations
     curves = {part: [value(row, part, key) for row in rows] for part in history.parts}
+    # A part may be evaluated more seldom than another: its curve has no gaps there.
+    at = {part: [n for n, row in enumerate(rows) if row.get(part)] for part in curves}
     everything = [v for curve in curves.values() for v in curve]
     if not any(math.isfinite(v) for v in everything):
         return Absent(id, title, "no finite value was recorded")
@@ -48,7 +50,8 @@ def _learning(history: History, key: str, id: str, title: str) -> Figure | Absen
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for part, curve in curves.items():
-            ink.curve(axes, [row[along] for row in rows], curve, **ink.PARTS[part], label=part)
+            x, y = zip(*((rows[n][along], curve[n]) for n in at[part]), strict=True)
+            ink.curve(axes, x, y, **ink.PARTS[part], label=part)
         if best:
             label = f"best epoch: {words.number(best['epoch'])}"
             axes.axvline(best[along], color=ink.INK, linestyle=(0, (1, 2)), lw=1.2, label=label)
