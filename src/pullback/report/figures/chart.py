@@ -32,7 +32,8 @@ def chart(data: Chart) -> Figure:
     wide = panels > 1 or len(data.ticks) > 6
 
     def paint(canvas: Canvas) -> None:
-        grid = canvas.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat
+        # A list: the `flat` of an array is gone through once, and would leave the legend nothing.
+        grid = list(canvas.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
         styles: dict[str, dict[str, Any]] = {}
         for axes, panel in zip(grid, data.panels, strict=False):
             _panel(axes, data, panel, styles)
@@ -42,8 +43,8 @@ def chart(data: Chart) -> Figure:
             elif n + columns >= panels:
                 # Of a line that is not full the panels above are the last of their columns.
                 axes.xaxis.set_tick_params(labelbottom=True)
-        _name_axes(canvas, data, list(grid)[:panels])
-        _legend(canvas, list(grid)[:panels])
+        _name_axes(canvas, data, grid[:panels])
+        _legend(canvas, grid[:panels])
 
     size = (10.8, max(2.4 * lines + 0.9, 3.6)) if wide else (WIDTH, HEIGHT)
     return Figure(

@@ -13,9 +13,17 @@ from ...errors import nearest
 from .core import Given as Given
 from .core import Shown as Shown
 from .early_stopping import early_stopping_is_l2
+from .grid import boundary_grid
+from .identities import identities
+from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
 
 KINDS: dict[str, Callable[..., Shown]] = {
+    "boundary-grid": boundary_grid,
     "early-stopping": early_stopping_is_l2,
+    "formulas": formulas,
+    "gradient-check": gradient_check,
+    "identities": identities,
+    "loop-matrix": loop_and_matrix,
 }
 
 
