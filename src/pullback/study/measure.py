@@ -20,8 +20,10 @@ def measure(result: dict[str, Any], run: Path, value: str) -> float:
         result: its result.json.
         run: its folder.
         value: "PART.NAME" of the last evaluation, such as "test.accuracy"; "run.seconds", of
-            training; "run.sent", bytes over a network of workers; "model.parameters", how many;
-            "model.zeros", the share of the weights that is exactly 0; "model.bytes", of its file.
+            training; "check.worst", the worst relative error of its gradient check; "gap.NAME",
+            how far training is ahead of the test part; "run.sent", bytes over a network of workers;
+            "model.parameters", how many; "model.zeros", the share of the weights that is exactly 0;
+            "model.bytes", of its file.
 
     Returns:
         The number; nan where the run diverged or has no such thing.
@@ -31,6 +33,12 @@ def measure(result: dict[str, Any], run: Path, value: str) -> float:
     if value in _OTHER:
         return float(_OTHER[value](result, run))
     part, name = value.split(".")
+    if part == "gap":
+        return _of_part(result, "train", name) - _of_part(result, "test", name)
+    return _of_part(result, part, name)
+
+
+def _of_part(result: dict[str, Any], part: str, name: str) -> float:
     return float((result["final"] or {}).get(part, {}).get(name, np.nan))
 
 
@@ -53,6 +61,7 @@ def _bytes(run: Path) -> int:
 
 
 _OTHER: dict[str, Callable[[dict[str, Any], Path], float]] = {
+    "check.worst": lambda result, run: (result["check"] or {}).get("worst", np.nan),
     "run.seconds": lambda result, run: result["seconds"],
     "run.sent": lambda result, run: result.get("bytes", np.nan),
     "model.parameters": lambda result, run: _count(run),
