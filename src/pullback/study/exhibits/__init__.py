@@ -13,9 +13,12 @@ from ...errors import nearest
 from .core import Given as Given
 from .core import Shown as Shown
 from .early_stopping import early_stopping_is_l2
+from .exclusive_or import exclusive_or
 from .grid import boundary_grid
 from .identities import identities
+from .norms import l1_and_l2
 from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
+from .output_units import output_units
 
 KINDS: dict[str, Callable[..., Shown]] = {
     "boundary-grid": boundary_grid,
@@ -23,7 +26,10 @@ KINDS: dict[str, Callable[..., Shown]] = {
     "formulas": formulas,
     "gradient-check": gradient_check,
     "identities": identities,
+    "l1-and-l2": l1_and_l2,
     "loop-matrix": loop_and_matrix,
+    "output-units": output_units,
+    "xor": exclusive_or,
 }
 
 

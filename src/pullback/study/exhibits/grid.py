@@ -30,10 +30,15 @@ class Cell:
     l1: float
     l2: float
 
+    @property
+    def penalties(self) -> str:
+        """Those that there are, in words."""
+        found = [f"{name} {v:g}" for name, v in (("L1", self.l1), ("L2", self.l2)) if v]
+        return ", ".join(found) or "no penalty"
+
     def __str__(self) -> str:
-        """Return it as the title of a panel."""
-        penalties = [f"{name} {v:g}" for name, v in (("L1", self.l1), ("L2", self.l2)) if v]
-        return f"{self.hidden} units, rate {self.rate:g}" + "".join(f", {p}" for p in penalties)
+        """Return it in words."""
+        return f"{self.hidden} units, rate {self.rate:g}, {self.penalties}"
 
 
 def boundary_grid(
@@ -48,15 +53,15 @@ def boundary_grid(
     noise: float = 0.05,
     batch: int = 10,
 ) -> Shown:
-    """Train every combination on circles, those of one width as one program, and draw what each says.
+    """Train every combination on circles, one width as one program, and draw what each says.
 
     The source's penalty l2 Σ w² is `L2` with twice that strength.
 
     Source:  IFT6390 homework 3, practical part, §3.3 and figures 3–5
 
     Numbers: the greatest accuracy on the training part: "best-5", "best-100" and so on by width,
-    "free-100" without penalties after the last epoch, "penalised-100" with them, if any; "early", of any
-    after the fewest epochs; "constant", how many of all say the same of the whole plane.
+    "free-100" without penalties after the last epoch, "penalised-100" with them, if any; "early",
+    of any after the fewest epochs; "constant", how many of all say the same of the whole plane.
     """
     cells = [Cell(*each) for each in itertools.product(hidden, rates, l1, l2)]
     prepared = [prepare(_experiment(given, cell, points, noise, batch, epochs)) for cell in cells]
@@ -156,7 +161,8 @@ def _chart(
         y="x2",
         panels=tuple(
             Panel(
-                title=f"{cell}\n{100 * share:.1f} %",
+                title=f"{cell.hidden} units, rate {cell.rate:g}\n"
+                f"{cell.penalties}: {100 * share:.1f} %",
                 curves=points,
                 plane=Plane(
                     x=side, y=side, values=tuple(np.round(row, 3) for row in field), lines="half"

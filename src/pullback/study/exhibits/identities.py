@@ -101,7 +101,7 @@ def _panel(title: str, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> P
 
 
 def _logarithm() -> tuple[Chart, float]:
-    """ln σ(x) in float32, by its definition and by (1.12) mended, as the cross-entropy takes it."""
+    """Take ln σ(x) in float32, by its definition, and by (1.12) mended as in the cross-entropy."""
     x = np.linspace(-120, 10, 261, dtype=np.float32)
     loss, right = SigmoidCrossEntropy(), jnp.ones((len(x), 1), jnp.float32)
     stable = -np.asarray(loss.terms(jnp.asarray(x)[:, None], right))[:, 0]

@@ -173,7 +173,7 @@ def gradient_check(
             Chart(
                 id="gradient-check",
                 title="Finite differences against backpropagation",
-                caption=f"Each dot is one of the {len(flat)} parameters of a network with "
+                caption=f"Each dot is one of the {tree.count(at)} parameters of a network with "
                 f"{hidden} hidden units on circles. On the line both are equal.",
                 x="gradient by backpropagation",
                 y="by differences",
@@ -326,10 +326,10 @@ def _flat(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 def _beside(x: np.ndarray, y: np.ndarray, name: str = "entries") -> tuple[Curve, ...]:
     """Dots, and the line on which both are equal."""
-    ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
+    line = np.linspace(min(x.min(), y.min()), max(x.max(), y.max()), 13)
     return (
         Curve(name=name, x=x.ravel(), y=y.ravel(), dots=True),
-        Curve(name="equal", x=np.linspace(*ends, 13), y=np.linspace(*ends, 13)),
+        Curve(name="equal", x=line, y=line),
     )
 
 
