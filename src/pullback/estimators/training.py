@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from ..optim import Method, watches
 from ..record import Record
 from ..train import Learner, Plan, Progress, Selection, Task, begin_from, fit
 from ..train.step import NO_AUGMENTATION
+from ..train.stretch import trace
 from ..tree import Tree
 from .packed import Packed, mixes
 
@@ -196,7 +198,7 @@ def train(
     )
     watch = _Watch(course, packed, bool(parts))
     with arithmetic(examples.x.dtype, device):
-        begun = _begun(task, course.seed, examples) if learner is None else _ours(task, learner)
+        begun = _begun(task, course.seed, packed) if learner is None else _ours(task, learner)
         last, progress = fit(
             task,
             packed,
@@ -313,9 +315,18 @@ def _drawn(task: Task, key, x) -> Learner:
     return begin_from(task, key, x)
 
 
-def _begun(task: Task, seed: int, examples: Examples) -> Learner:
-    """A learner with its first weights, by a compiled program, and none of its arrays twice."""
-    return jax.tree.map(jnp.array, _drawn(task, jax.random.key(seed), examples.x[:1]))
+def _begun(task: Task, seed: int, packed: Packed) -> Learner:
+    """A learner with its first weights, by a compiled program, and none of its arrays twice.
+
+    While that program is compiled the one that trains is traced.
+    """
+    key, chunk = jax.random.key(seed), next(iter(packed.epoch(0)))
+    drawn = _drawn.lower(task, key, chunk.x[:1])
+    with ThreadPoolExecutor(1) as pool:
+        compiling = pool.submit(drawn.compile)
+        trace(task, drawn.out_info, chunk, key)
+        compiling.result()
+    return jax.tree.map(jnp.array, _drawn(task, key, chunk.x[:1]))
 
 
 def _ours(task: Task, learner: Learner) -> Learner:

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import tree
 from ..arithmetic import full_precision
+from ..data import Chunk
 from ..maps import Run
 from ..tree import Tree
 from .step import Batch, Learner, Pass, Task, step
@@ -64,6 +66,16 @@ def advance(task: Task, learner: Learner, data: Batch, stretch: Stretch, start, 
         )
     _, learner, losses = carry
     return learner, losses, tree.all_finite(learner)
+
+
+def trace(task: Task, learner: Learner, chunk: Chunk, key) -> None:
+    """Trace `advance` for a chunk, with a learner of which only shapes need be known yet.
+
+    JAX keeps what it has traced: the first call with such arrays only compiles.
+    """
+    stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(chunk.first))
+    data = Batch(chunk.x, chunk.y, chunk.weight)
+    advance.lower(task, learner, data, stretch, np.int32(0), np.int32(chunk.steps), key)
 
 
 def _finite(outputs):
