@@ -32,6 +32,7 @@ _PICTURES: dict[str, Callable[[History], Figure | Absent]] = {
     "workers": worker_metric,
 }
 _CLAIMS = ("what", "published", "wanted", "here", "seeds", "verdict")
+_NUMBERS = ("computed", "number", "value")
 _FORMS: dict[Form, str] = {
     "quick": "quick, on small data: its numbers are not those of the source",
     "full": "full",
@@ -70,7 +71,7 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         verdict=verdict(found),
         claims=table(_CLAIMS, claims(found)),
         arms=[_arm(row) for row in found["arms"]],
-        exhibits=[_exhibit(row) for row in found["exhibits"]],
+        exhibits=table(_NUMBERS, _exhibits(found)) if found["exhibits"] else None,
         sections=[
             section
             for section in (
@@ -169,14 +170,13 @@ def _measured(row: Mapping[str, Any]) -> str:
     return words.cell(row["mean"]) + spread
 
 
-def _exhibit(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An exhibit in one line: its numbers."""
-    return {
-        "name": row["exhibit"],
-        "numbers": {
-            key.replace(".", " "): _measured(found) for key, found in row["numbers"].items()
-        },
-    }
+def _exhibits(found: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table of what exhibits found."""
+    return [
+        [row["exhibit"], key.replace("-", " "), _measured(number)]
+        for row in found["exhibits"]
+        for key, number in row["numbers"].items()
+    ]
 
 
 def _arm(row: Mapping[str, Any]) -> dict[str, Any]:

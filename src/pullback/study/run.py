@@ -122,7 +122,7 @@ def _train(plan: Experiment, path: Path, data_dir, listen, interrupted) -> dict[
     if folder.config.read_text("utf-8") != plan.toml():
         raise OutputError(
             f"{path} holds a run of other settings",
-            next="give the study another folder with --out, or remove that one",
+            next="give the study another folder with --folder, or remove that one",
         )
     return experiment.resume(path, **told).result
 
