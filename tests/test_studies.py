@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from pullback import config
+from pullback import config, study
 
 STUDIES = Path(str(files("pullback").joinpath("studies")))
 FILES = sorted(set(STUDIES.glob("*/*.toml")) - set(STUDIES.glob("*/study.toml")))
@@ -82,3 +83,10 @@ def test_the_stated_settings_differ_in_their_rule_alone():
     same = [each.model_copy(update={"name": "", "rule": stated[0].rule}) for each in stated]
     assert all(each == same[0] for each in same)
     assert len({str(each.rule) for each in stated}) == 4
+
+
+def test_the_readme_leads_to_every_study():
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    table = text.split("## The studies")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([a-z]+[0-9]*-[a-z0-9-]+)`", table)) | {"ca6-2", "ca6-3", "ca6-4"}
+    assert named == set(study.names())
