@@ -56,9 +56,20 @@ def weights_row(params) -> dict[str, Any]:
     """A histogram of each array of parameters."""
     layers = {}
     for name, values in tree.named(params).items():
-        counts, edges = np.histogram(np.asarray(values), bins=BINS)
+        counts, edges = np.histogram(np.asarray(values), BINS, _reach(np.asarray(values)))
         layers[name] = {"edges": shortest(edges.astype(np.float32)), "counts": counts.tolist()}
     return {"layers": layers}
+
+
+def _reach(values: np.ndarray) -> tuple[float, float] | None:
+    """Ends for values that only rounding parts, between which no bins fit; None for all others.
+
+    They are those that NumPy takes for equal values.
+    """
+    low, high = values.min(), values.max()
+    if 0 < high - low <= BINS * np.spacing(max(abs(low), abs(high))):
+        return float(low) - 0.5, float(high) + 0.5
+    return None
 
 
 def augmented_row(task: Task, examples: Examples, columns: int, seed: int) -> dict[str, Any]:

@@ -10,24 +10,32 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import nearest
+from .activations import activation_curves
 from .core import Given as Given
 from .core import Shown as Shown
 from .early_stopping import early_stopping_is_l2
 from .exclusive_or import exclusive_or
 from .grid import boundary_grid
 from .identities import identities
+from .initialisation import initial_signals
 from .norms import l1_and_l2
 from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
+from .optimisers import optimiser_paths
 from .output_units import output_units
+from .towers import comparison_by_difference
 
 KINDS: dict[str, Callable[..., Shown]] = {
+    "activation-curves": activation_curves,
     "boundary-grid": boundary_grid,
+    "comparison-by-difference": comparison_by_difference,
     "early-stopping": early_stopping_is_l2,
     "formulas": formulas,
     "gradient-check": gradient_check,
     "identities": identities,
+    "initial-signals": initial_signals,
     "l1-and-l2": l1_and_l2,
     "loop-matrix": loop_and_matrix,
+    "optimiser-paths": optimiser_paths,
     "output-units": output_units,
     "xor": exclusive_or,
 }

@@ -106,8 +106,8 @@ def output_units(
             chart(
                 "unlearning",
                 "Descent from a wrong answer",
-                f"The probability of the right class: descent on one logit from z = {_plain(start)} with "
-                f"learning rate {learning_rate:g}.",
+                "The probability of the right class: descent on one logit from "
+                f"z = {_plain(start)} with learning rate {learning_rate:g}.",
                 "step",
                 "probability of the right class",
                 [_thin(name, 1 / (1 + np.exp(-z))) for name, z in ways.items()],
