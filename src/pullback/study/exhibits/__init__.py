@@ -15,6 +15,7 @@ from .core import Given as Given
 from .core import Shown as Shown
 from .early_stopping import early_stopping_is_l2
 from .exclusive_or import exclusive_or
+from .gradient_flow import gradient_flow
 from .grid import boundary_grid
 from .identities import identities
 from .initialisation import initial_signals
@@ -22,6 +23,8 @@ from .norms import l1_and_l2
 from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
 from .optimisers import optimiser_paths
 from .output_units import output_units
+from .smoothness import smoothness
+from .sparsity import pruning, sizes
 from .towers import comparison_by_difference
 
 KINDS: dict[str, Callable[..., Shown]] = {
@@ -31,12 +34,16 @@ KINDS: dict[str, Callable[..., Shown]] = {
     "early-stopping": early_stopping_is_l2,
     "formulas": formulas,
     "gradient-check": gradient_check,
+    "gradient-flow": gradient_flow,
     "identities": identities,
     "initial-signals": initial_signals,
     "l1-and-l2": l1_and_l2,
     "loop-matrix": loop_and_matrix,
     "optimiser-paths": optimiser_paths,
     "output-units": output_units,
+    "pruning": pruning,
+    "sizes": sizes,
+    "smoothness": smoothness,
     "xor": exclusive_or,
 }
 
