@@ -26,8 +26,24 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# Compiled as users' programs are: what holds every map, loss, penalty and rule against its oracles,
+# and what compares one process with another. Elsewhere half of the time would go into optimising
+# programs of a few examples.
+AS_USERS = {
+    "test_catalogue",
+    "test_check",
+    "test_compilations",
+    "test_maps",
+    "test_optim",
+    "test_resume",
+    "test_tables",
+    "test_train",
+}
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the studies of minutes too")
+    parser.addoption("--optimised", action="store_true", help="compile all as users' programs are")
 
 
 def pytest_unconfigure():
@@ -45,8 +61,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forgetful():
-    """Forget a file's compiled programs at its end: together they would fill the memory."""
+def programs(request):
+    """Choose how a file's programs are compiled, and forget them at its end: they fill the memory.
+
+    What a test starts as a process of its own is compiled as users' programs are.
+    """
+    as_users = request.config.getoption("--optimised") or request.node.path.stem in AS_USERS
+    jax.config.update("jax_disable_most_optimizations", not as_users)
     yield
     jax.clear_caches()
 
