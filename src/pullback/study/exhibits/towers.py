@@ -120,13 +120,14 @@ def _gradients(seed: int, strength: float) -> dict[str, float]:
         x = jnp.asarray(np.concatenate([p, q], axis=1))
         params, state = net.init(jax.random.key(seed), x)
         batch = (x, jnp.asarray(y), jnp.ones(n))
-        plain = Objective(net, SigmoidCrossEntropy(), Sum(), state, batch).gradient(params)
-        whole = Objective(net, SigmoidCrossEntropy(), penalty, state, batch).gradient(params)
-        other = jnp.asarray(np.concatenate([q, p], axis=1))
-        ahead, behind = (
-            np.asarray(net.trace(params, state, each, Run())[0]["towers1/subtract1"])
-            for each in (x, other)
+        gradient = jax.jit(Objective.gradient)
+        plain, whole = (
+            gradient(Objective(net, SigmoidCrossEntropy(), each, state, batch), params)
+            for each in (Sum(), penalty)
         )
+        difference = jax.jit(lambda x: net.trace(params, state, x, Run())[0]["towers1/subtract1"])
+        other = jnp.asarray(np.concatenate([q, p], axis=1))
+        ahead, behind = (np.asarray(difference(each)) for each in (x, other))
     at, plain, whole = (tree.named(jax.device_get(each)) for each in (params, plain, whole))
     w1, b1 = at[f"{owner}/weight"], at[f"{owner}/bias"]
     w2, b3 = at["affine1/weight"], at["affine1/bias"]
