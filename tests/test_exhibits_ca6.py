@@ -9,17 +9,21 @@ import pytest
 
 from pullback import config, experiment, tensors, tree
 from pullback.curvature import Objective
+from pullback.experiment.over_peers import Given as Held
+from pullback.experiment.over_peers import simulation_of
 from pullback.loss import SquaredError
 from pullback.maps import Affine
 from pullback.model import load_model
 from pullback.penalty import Sum
+from pullback.prepared import prepare
 from pullback.record import Record
 from pullback.runs import RunFolder
 from pullback.study.exhibits import Given
 from pullback.study.exhibits.gradient_flow import gradient_flow
+from pullback.study.exhibits.serial import serial_workers
 from pullback.study.exhibits.smoothness import along, smoothness
 from pullback.study.exhibits.sparsity import cut, pruning, sizes, without_dead_units
-from pullback.train import predictions
+from pullback.train import begin, predictions
 
 SMALL = {
     "loss": "softmax-cross-entropy",
@@ -79,9 +83,6 @@ def test_smoothness_is_that_of_automatic_differentiation():
     ]  # fmt: skip
     curve, *_ = shown.charts[2].panels[0].curves
     assert curve.x == (0.0, 2.0, 4.0)
-    from pullback.prepared import prepare
-    from pullback.train import begin
-
     prepared = prepare(plan)
     few = prepared.loaded.train
     x, t = jnp.asarray(few.x[:40]), jnp.asarray(np.eye(10, dtype=np.float32)[few.y[:40]])
@@ -187,8 +188,6 @@ def test_a_trained_network_is_pruned(trained):
     given = Given(0, {"groups": plans["groups"]}, {"groups": runs["groups"]})
     numbers = pruning(given, shares=(0.0, 0.5, 1.0)).numbers
     model = load_model(runs["groups"])
-    from pullback.prepared import prepare
-
     test = prepare(plans["groups"]).examples()["test"]
     params = jax.tree.map(np.asarray, model.params)
     for share in (0.0, 0.5, 1.0):
@@ -197,3 +196,36 @@ def test_a_trained_network_is_pruned(trained):
     assert numbers["lost-0.5"] == numbers["accuracy-0"] - numbers["accuracy-0.5"]
     assert numbers["share-at-half-a-point"] in (0.0, 0.5)
     assert numbers["bytes-1"] < numbers["bytes-0"]
+
+
+def test_serial_workers_end_where_the_simulation_does():
+    """Two rounds of workers one after another are two of all at once: the same average."""
+    table = {
+        **SMALL,
+        "train": {"batch_size": 16},
+        "rule": {"name": "momentum", "learning_rate": 0.1},
+        "peers": {
+            "topology": {"name": "star", "workers": 4, "hub_has_data": False},
+            "algorithm": "fedavg",
+            "local": {"length": 6},
+            "rounds": 2,
+        },
+    }
+    plan = config.parse(table, "a test")
+    shown = serial_workers(Given(0, {"star": plan}, {}), rounds=2, points=2)
+    prepared = prepare(plan)
+    held = Held.of(prepared)
+    together = simulation_of(prepared, held, Record())
+    for t in (1, 2):
+        together.run(1)
+        accuracy = held.parts["test"].evaluate(prepared.task, together.learner())["accuracy"]
+        assert shown.numbers[f"round-{t}.together"] == pytest.approx(accuracy, abs=0.003)
+    one_by_one, side_by_side = (chart.panels[0].curves for chart in shown.charts)
+    assert len(one_by_one) == 3
+    # Of each round its beginning, two points and a gap.
+    assert one_by_one[1].x == (6.0, 9.0, 12.0, 12.0, 24.0, 27.0, 30.0, 30.0)
+    assert side_by_side[1].x == (0.0, 3.0, 6.0, 6.0, 6.0, 9.0, 12.0, 12.0)
+    assert [y is None for y in side_by_side[1].y] == [False, False, False, True] * 2
+    ends = [curve.y[2] for curve in one_by_one]
+    assert shown.numbers["round-1.workers"] == pytest.approx(np.mean(ends))
+    assert shown.numbers["round-1.spread"] == pytest.approx(np.ptp(ends))

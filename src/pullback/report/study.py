@@ -22,6 +22,7 @@ from .peers import worker_metric
 
 _PICTURES: dict[str, Callable[[History], Figure | Absent]] = {
     "output-loss": figures.output_loss,
+    "output-steps": figures.output_steps,
     "step-loss": figures.step_loss,
     "metrics": figures.metric_curves,
     "delta-flow": figures.delta_flow,

@@ -142,6 +142,7 @@ class Across(_Part):
 
 Picture = Literal[
     "output-loss",
+    "output-steps",
     "step-loss",
     "metrics",
     "delta-flow",

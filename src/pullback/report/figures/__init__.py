@@ -15,6 +15,7 @@ from .confusion import confusion as confusion
 from .curves import loss_curves as loss_curves
 from .curves import metric_curves as metric_curves
 from .curves import output_loss as output_loss
+from .curves import output_steps as output_steps
 from .curves import step_loss as step_loss
 from .figure import Absent as Absent
 from .figure import Figure as Figure

@@ -27,7 +27,7 @@ _GROUP = 0.8  # of the room between two ticks that bars take
 def chart(data: Chart) -> Figure:
     """Draw a chart: its panels in lines of at most four, under one legend."""
     panels = len(data.panels)
-    columns = min(panels, _ACROSS if panels != 6 else 3)
+    columns = min(panels, _ACROSS if panels not in (5, 6) else 3)
     lines = -(-panels // columns)
     wide = panels > 1 or len(data.ticks) > 6
 

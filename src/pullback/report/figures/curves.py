@@ -263,6 +263,65 @@ def output_loss(history: History) -> Figure | Absent:
     )
 
 
+def output_steps(history: History) -> Figure | Absent:
+    """Draw the part that each output has in the loss of each mini-batch, one panel for each."""
+    id, title = "output-steps", "Loss of each output, by mini-batch"
+    rows = [row for row in history.all("step") if row.get("outputs")]
+    k = len(rows[0]["outputs"]) if rows else 0
+    if k < 2:
+        reason = "no step was recorded" if not rows else "the network has one output"
+        return Absent(id, title, reason)
+    names = history.classes(k)
+    losses = np.array([row["outputs"] for row in rows], dtype=float)
+    bins = min(len(rows), _MOST_POINTS)
+    starts = np.linspace(0, len(rows), bins, endpoint=False).astype(int)
+    sizes = np.diff(np.append(starts, len(rows)))
+    steps = np.array([row["step"] for row in rows], dtype=float)
+    at = np.add.reduceat(steps, starts) / sizes
+    mean = np.add.reduceat(losses, starts, axis=0) / sizes[:, None]
+    low, high = (of.reduceat(losses, starts, axis=0) for of in (np.minimum, np.maximum))
+    panels = range(min(k, _MOST_PANELS))
+    across = min(5, len(panels))
+    down = math.ceil(len(panels) / across)
+
+    def paint(canvas: Canvas) -> None:
+        grid = canvas.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, j in zip(grid, panels, strict=False):
+            axes.set_title(words.short(names[j], 16))
+            if bins < len(rows):
+                band = {"color": ink.PALETTE[5], "alpha": 0.45, "linewidth": 0}
+                axes.fill_between(at, low[:, j], high[:, j], label="least to greatest", **band)
+            label = "mean" if bins < len(rows) else "mini-batch"
+            axes.plot(at, mean[:, j], color=ink.PALETTE[0], linewidth=1, label=label)
+        ink.share_labels(canvas, grid, len(panels), x="step", y="loss")
+        ink.legend(canvas, grid[0])
+
+    caption = (
+        f"The part that each output has in the loss of a mini-batch, before its update: "
+        f"{words.plural(len(rows), 'step')} in {bins} bins. The panels share their axes."
+    )
+    if len(panels) < k:
+        caption += f" Of {k} outputs the first {len(panels)} are drawn."
+    return Figure(
+        id=id,
+        title=title,
+        caption=caption,
+        alt=f"{words.plural(len(panels), 'panel')}, each with the loss of one output by step. At "
+        f"the end they are {words.number(float(mean[-1].min()))} to "
+        f"{words.number(float(mean[-1].max()))}.",
+        image=ink.svg(paint, 2 * WIDTH, 0.9 + 1.25 * down),
+        format="svg",
+        table=table(
+            ["output", "first bin", "last bin"],
+            [
+                [name, words.cell(mean[0, j]), words.cell(mean[-1, j])]
+                for j, name in enumerate(names)
+            ],
+        ),
+        wide=True,
+    )
+
+
 def _part_of_loss(row: dict[str, Any], part: str, j: int) -> float:
     outputs = (row.get(part) or {}).get("outputs")
     return float(outputs[j]) if outputs else math.nan

@@ -38,6 +38,8 @@ def worker_metric(history: History) -> Figure | Absent:
     """Draw the accuracy (or R²) of each worker's own model against rounds, and that of all."""
     name, part = METRICS[history.metric], part_of(history)
     title = f"{name[0].upper()}{name[1:]} of each worker"
+    if history.peers is None:
+        return Absent("worker-metric", title, "one network was trained, without workers")
     if part is None:
         return Absent("worker-metric", title, "nothing was evaluated")
     rows, key = history.evaluations, history.metric

@@ -23,6 +23,7 @@ from .norms import l1_and_l2
 from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
 from .optimisers import optimiser_paths
 from .output_units import output_units
+from .serial import serial_workers
 from .smoothness import smoothness
 from .sparsity import pruning, sizes
 from .towers import comparison_by_difference
@@ -42,6 +43,7 @@ KINDS: dict[str, Callable[..., Shown]] = {
     "optimiser-paths": optimiser_paths,
     "output-units": output_units,
     "pruning": pruning,
+    "serial-workers": serial_workers,
     "sizes": sizes,
     "smoothness": smoothness,
     "xor": exclusive_or,

@@ -40,16 +40,16 @@ def pruning(
 ) -> Shown:
     """Prune a trained network by magnitude, without training it again.
 
-    Numbers, of each share: "accuracy-SHARE" on the test part, "lost-SHARE" against share 0, and
-    "bytes-SHARE" of the arrays as a model is saved; "share-at-half-a-point", the largest share at
-    which half a point of accuracy is lost at most.
+    Numbers, of each share: "accuracy-SHARE" on the test part, "lost-SHARE" against the reference as
+    it was trained, and "bytes-SHARE" of the arrays as a model is saved; "share-at-half-a-point",
+    the largest share at which half a point of accuracy is lost at most, 0 if there is none.
 
     Args:
-        given: one arm, the trained network.
+        given: the trained network, and perhaps a second arm: the reference, else itself.
         shares: of the weights that are set to 0; the first must be 0.
     """
-    (experiment,), (run,) = given.experiments.values(), given.runs.values()
-    model = load_model(run)
+    name, *others = given.runs
+    experiment, model = given.experiments[name], load_model(given.runs[name])
     params = jax.tree.map(np.asarray, model.params)
     with precision(experiment):
         test = _test_part(experiment, model.task, given)
@@ -58,8 +58,12 @@ def pruning(
             pruned = cut(params, share)
             accuracy.append(_accuracy(test, model.task, pruned, model.state))
             size.append(len(tensors.encode(tree.named(pruned))))
-    lost = np.array(accuracy[0]) - np.array(accuracy)
-    numbers = {"share-at-half-a-point": float(max(np.array(shares)[lost <= 0.005]))}
+        reference = accuracy[0]
+        if others:
+            other = load_model(given.runs[others[0]])
+            reference = _accuracy(test, other.task, other.params, other.state)
+    lost = reference - np.array(accuracy)
+    numbers = {"share-at-half-a-point": float(max([0.0, *np.array(shares)[lost <= 0.005]]))}
     for share, *row in zip(shares, accuracy, lost, size, strict=True):
         of = zip(("accuracy", "lost", "bytes"), row, strict=True)
         numbers |= {f"{what}-{share:g}": float(each) for what, each in of}
@@ -67,8 +71,8 @@ def pruning(
         numbers,
         (
             chart(
-                "pruned",
-                "Accuracy after pruning",
+                f"pruned-{name}",
+                f"Accuracy after pruning: {name}",
                 "Accuracy on the test part when the smallest weights of the trained network are "
                 "set to 0, without training it again.",
                 "share of the weights that is 0",
