@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pullback import config
+from pullback.maps import Run
 from pullback.study.exhibits import Given
 from pullback.study.exhibits.differences import HalfBias, difference_steps
 from pullback.study.exhibits.normalisation import batch_norm_reverse
@@ -36,7 +37,7 @@ def test_differences_err_by_their_order_and_a_wrong_derivative_by_a_third():
 def test_half_a_bias_is_wrong_in_the_bias_alone():
     layer, x = HalfBias(3), np.ones((2, 4), np.float32)
     params, state = layer.init(jax.random.key(0), x)
-    y, saved, _ = layer.forward(params, state, x, None)
+    y, saved, _ = layer.forward(params, state, x, Run())
     grads, _ = layer.reverse(params, saved, np.ones_like(y))
     assert grads["bias"].tolist() == [1.0] * 3
     assert grads["weight"].tolist() == [[2.0] * 3] * 4
@@ -86,5 +87,5 @@ def test_searches_find_what_can_be_computed():
     ],
 )
 def test_a_scale_meets_its_ends_and_its_middle(scale, ends, middle):
-    at = np.sort(_draw(scale, *ends, np.array([0.0, 0.5, 1.0])))
+    at = np.sort(_draw(scale, ends[0], ends[1], np.array([0.0, 0.5, 1.0])))
     np.testing.assert_allclose(at, [ends[0], middle, ends[1]], rtol=1e-12)
