@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,27 +53,27 @@ def serial_workers(given: Given, *, rounds: int = 2, points: int = 4) -> Shown:
         def accuracy(x: Any, state: Any) -> float:
             return test.evaluate(task, Learner(flat.tree(x), state, ()))["accuracy"]
 
-        numbers, curves = {}, {k: ([], [], []) for k in workers}
+        numbers, traces = {}, {k: _Trace([], [], []) for k in workers}
         done, own, common = 0, 0, accuracy(together, learner.state)
         for t in range(rounds):
             models, ends, steps = [], [], 0
             for k in workers:
-                part = np.asarray(dealt.parts[k])
+                part, trace = np.asarray(dealt.parts[k]), traces[k]
                 rows = jnp.asarray(part[dealt.local.rows(seed, k, t, len(part))])
-                serial, side, seen = curves[k]
-                serial.append(done), side.append(own), seen.append(common)
-                key, x, after = draw_key(seed, k, t), together, local[k]
+                trace.add(done, own, common)
+                key, x, after, reached = draw_key(seed, k, t), together, local[k], common
                 for count in np.unique(np.linspace(0, len(rows), points + 1).round())[1:]:
                     # From the start of the round each time: what a step draws depends on its place.
                     after, x = _work(
                         task, flat, local[k], together, data, rows, np.int32(count), key
                     )
-                    serial.append(done + count), side.append(own + count)
-                    seen.append(accuracy(x, after.state))
+                    reached = accuracy(x, after.state)
+                    trace.add(done + count, own + count, reached)
                 # No line leads from the end of a round to the beginning of the next.
-                serial.append(done + len(rows)), side.append(own + len(rows)), seen.append(np.nan)
+                trace.add(done + len(rows), own + len(rows), np.nan)
                 local[k], steps, done = after, len(rows), done + len(rows)
-                models.append(x), ends.append(seen[-2])
+                models.append(x)
+                ends.append(reached)
             own += steps
             together = jnp.tensordot(jnp.asarray(shares, together.dtype), jnp.stack(models), 1)
             common = accuracy(together, learner.state)
@@ -93,7 +93,7 @@ def serial_workers(given: Given, *, rounds: int = 2, points: int = 4) -> Shown:
                 "of all, one worker after another. Each begins a round at what all averaged.",
                 "local iterations of all workers",
                 "accuracy",
-                [_curve(k, curves[k][0], curves[k][2]) for k in workers],
+                [_curve(k, trace.serial, trace.seen) for k, trace in traces.items()],
                 percent=True,
             ),
             chart(
@@ -102,11 +102,24 @@ def serial_workers(given: Given, *, rounds: int = 2, points: int = 4) -> Shown:
                 "The same, over the local iterations of each worker.",
                 "local iterations of a worker",
                 "accuracy",
-                [_curve(k, curves[k][1], curves[k][2]) for k in workers],
+                [_curve(k, trace.side, trace.seen) for k, trace in traces.items()],
                 percent=True,
             ),
         ),
     )
+
+
+class _Trace(NamedTuple):
+    """The accuracies of one worker: over the iterations of all, over its own, and themselves."""
+
+    serial: list[float]
+    side: list[float]
+    seen: list[float]
+
+    def add(self, serial: float, side: float, seen: float) -> None:
+        self.serial.append(serial)
+        self.side.append(side)
+        self.seen.append(seen)
 
 
 def _curve(worker: int, x: list[float], y: list[float]) -> Curve:
