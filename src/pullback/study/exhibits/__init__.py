@@ -13,16 +13,19 @@ from ...errors import nearest
 from .activations import activation_curves
 from .core import Given as Given
 from .core import Shown as Shown
+from .differences import difference_steps
 from .early_stopping import early_stopping_is_l2
 from .exclusive_or import exclusive_or
 from .gradient_flow import gradient_flow
 from .grid import boundary_grid
 from .identities import identities
 from .initialisation import initial_signals
+from .normalisation import batch_norm_reverse
 from .norms import l1_and_l2
 from .one_hidden_layer import formulas, gradient_check, loop_and_matrix
 from .optimisers import optimiser_paths
 from .output_units import output_units
+from .searching import search_scales
 from .serial import serial_workers
 from .smoothness import smoothness
 from .sparsity import pruning, sizes
@@ -30,8 +33,10 @@ from .towers import comparison_by_difference
 
 KINDS: dict[str, Callable[..., Shown]] = {
     "activation-curves": activation_curves,
+    "batch-norm-reverse": batch_norm_reverse,
     "boundary-grid": boundary_grid,
     "comparison-by-difference": comparison_by_difference,
+    "difference-steps": difference_steps,
     "early-stopping": early_stopping_is_l2,
     "formulas": formulas,
     "gradient-check": gradient_check,
@@ -43,6 +48,7 @@ KINDS: dict[str, Callable[..., Shown]] = {
     "optimiser-paths": optimiser_paths,
     "output-units": output_units,
     "pruning": pruning,
+    "search-scales": search_scales,
     "serial-workers": serial_workers,
     "sizes": sizes,
     "smoothness": smoothness,
