@@ -241,7 +241,7 @@ def test_the_page_shows_exhibits_charts_and_figures_of_runs(two):
     _, runs = two
     invoke("study", "run", "more", "--folder", str(runs), "--progress", "none", code=6)
     page = (study.place(runs, "more", "quick") / "report.html").read_text()
-    for said in ("largest-gap", "Accuracy by width", "How far along one curvature", "wide-0"):
+    for said in ("largest gap", "Accuracy by width", "How far along one curvature", "wide-0"):
         assert said in page
     assert "Decision boundary: wide-0" in page
     assert "../../widths/quick/wide-0/report.html" in page

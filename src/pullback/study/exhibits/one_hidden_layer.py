@@ -214,7 +214,7 @@ def loop_and_matrix(
     "matrix-seconds", "ours-seconds", of an epoch, the fastest of some; "matrix-gain", loop over
     matrix, and "our-gain", loop over ours.
     """
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(given.seed)
     x = rng.random((examples, inputs))
