@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..data import Batches
@@ -111,10 +113,33 @@ class Packed(Batches):
         alone = looked_at or self._rest
         self.passes = 1 if alone else max(1, AHEAD // self.steps_per_pass)
         padded = self.steps_per_pass * self.batch_size > n and not whole_batches
-        rows = bucket(n + padded)
-        self._arrays = _filled(x, rows), _filled(targets, rows), np.zeros(rows, weight.dtype)
-        self._arrays[2][:n] = weight
+        self._rows = bucket(n + padded)
+        self._given = x, targets, weight
         self._lines = bucket(self.steps_per_epoch)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x, targets, weight = self._given
+        weights = np.zeros(self._rows, weight.dtype)
+        weights[: len(weight)] = weight
+        return _filled(x, self._rows), _filled(targets, self._rows), weights
+
+    def outline(self) -> Chunk:
+        """An epoch's chunk of which only the shapes are known: nothing is copied for it."""
+
+        def like(shape: tuple[int, ...], dtype: Any) -> Any:
+            return jax.ShapeDtypeStruct(shape, dtype)
+
+        return Chunk(
+            *(like((self._rows, *a.shape[1:]), a.dtype) for a in self._given),
+            order=like((self._lines, self.batch_size), np.int32),
+            rest=like((self._rest,), np.int32),
+            full=0,
+            has_rest=self._rest > 0,
+            first=0,
+            last=True,
+            resident=True,
+        )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -20,8 +20,8 @@ from ..errors import ConfigError
 from ..optim import Method, watches
 from ..record import Record
 from ..train import Learner, Plan, Progress, Selection, Task, begin_from, fit
-from ..train.step import NO_AUGMENTATION
-from ..train.stretch import trace
+from ..train.step import NO_AUGMENTATION, stream
+from ..train.stretch import copied, traced
 from ..tree import Tree
 from .packed import Packed, mixes
 
@@ -198,7 +198,9 @@ def train(
     )
     watch = _Watch(course, packed, bool(parts))
     with arithmetic(examples.x.dtype, device):
-        begun = _begun(task, course.seed, packed) if learner is None else _ours(task, learner)
+        begun = (
+            _ours(task, learner) if learner else _begun(task, course.seed, examples.x[:1], packed)
+        )
         last, progress = fit(
             task,
             packed,
@@ -315,18 +317,27 @@ def _drawn(task: Task, key, x) -> Learner:
     return begin_from(task, key, x)
 
 
-def _begun(task: Task, seed: int, packed: Packed) -> Learner:
-    """A learner with its first weights, by a compiled program, and none of its arrays twice.
+def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
+    """A learner with its first weights, and none of its arrays twice.
 
-    While that program is compiled the one that trains is traced.
+    The first fit of a shape is mostly compiling. So the program that trains is traced while the one
+    that draws is compiled, and compiled while that one runs and the data are packed.
+
+    Shapes: x (1, d)
     """
-    key, chunk = jax.random.key(seed), next(iter(packed.epoch(0)))
-    drawn = _drawn.lower(task, key, chunk.x[:1])
-    with ThreadPoolExecutor(1) as pool:
-        compiling = pool.submit(drawn.compile)
-        trace(task, drawn.out_info, chunk, key)
+    key = jax.random.key(seed)
+    drawn = _drawn.lower(task, key, x)
+    with ThreadPoolExecutor(2) as pool:
+        drawing = pool.submit(drawn.compile)
+        training = traced(task, drawn.out_info, packed.outline(), key)
+        compiling = pool.submit(training.compile)
+        next(iter(packed.epoch(0)))
+        drawing.result()
+        learner = jax.tree.map(jnp.array, _drawn(task, key, x))
+        # What `fit` asks for before its first step: small programs, which are compiled here too.
+        copied(learner), stream(seed, "masks")
         compiling.result()
-    return jax.tree.map(jnp.array, _drawn(task, key, chunk.x[:1]))
+    return learner
 
 
 def _ours(task: Task, learner: Learner) -> Learner:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Lowered
 
 from .. import tree
 from ..arithmetic import full_precision
@@ -68,14 +69,14 @@ def advance(task: Task, learner: Learner, data: Batch, stretch: Stretch, start, 
     return learner, losses, tree.all_finite(learner)
 
 
-def trace(task: Task, learner: Learner, chunk: Chunk, key) -> None:
-    """Trace `advance` for a chunk, with a learner of which only shapes need be known yet.
+def traced(task: Task, learner: Learner, chunk: Chunk, key) -> Lowered:
+    """`advance`, traced for a chunk, and a learner of which only shapes need be known yet.
 
-    JAX keeps what it has traced: the first call with such arrays only compiles.
+    JAX keeps what it has traced and compiled: the first call with such arrays finds both.
     """
     stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(chunk.first))
     data = Batch(chunk.x, chunk.y, chunk.weight)
-    advance.lower(task, learner, data, stretch, np.int32(0), np.int32(chunk.steps), key)
+    return advance.lower(task, learner, data, stretch, np.int32(0), np.int32(chunk.steps), key)
 
 
 def _finite(outputs):
