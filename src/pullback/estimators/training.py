@@ -335,7 +335,8 @@ def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
         drawing.result()
         learner = jax.tree.map(jnp.array, _drawn(task, key, x))
         # What `fit` asks for before its first step: small programs, which are compiled here too.
-        copied(learner), stream(seed, "masks")
+        copied(learner)
+        stream(seed, "masks")
         compiling.result()
     return learner
 
