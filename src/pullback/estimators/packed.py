@@ -118,7 +118,8 @@ class Packed(Batches):
         self._lines = bucket(self.steps_per_epoch)
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs, targets and weights, filled up when they are first asked for."""
         x, targets, weight = self._given
         weights = np.zeros(self._rows, weight.dtype)
         weights[: len(weight)] = weight
@@ -159,7 +160,7 @@ class Packed(Batches):
             lines[i * full : (i + 1) * full].reshape(-1)[: n - self._rest] = visit[: n - self._rest]
             rest = visit[n - self._rest :]
         yield Chunk(
-            *self._arrays,
+            *self.arrays,
             order=lines,
             full=full * passes,
             rest=rest,

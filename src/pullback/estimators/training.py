@@ -331,7 +331,7 @@ def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
         drawing = pool.submit(drawn.compile)
         training = traced(task, drawn.out_info, packed.outline(), key)
         compiling = pool.submit(training.compile)
-        next(iter(packed.epoch(0)))
+        _ = packed.arrays
         drawing.result()
         learner = jax.tree.map(jnp.array, _drawn(task, key, x))
         # What `fit` asks for before its first step: small programs, which are compiled here too.

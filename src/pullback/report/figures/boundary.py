@@ -64,7 +64,7 @@ def _probabilities(axes: Axes, row: dict[str, Any]) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     field = np.array(row["field"], dtype=float)
-    shades = LinearSegmentedColormap.from_list("pair", [_pale(0), "white", _pale(1)])
+    shades = LinearSegmentedColormap.from_list("pair", [ink.pale(0), "white", ink.pale(1)])
     picture = axes.imshow(field, cmap=shades, vmin=0, vmax=1, **_place(row))
     if field.min() < 0.5 < field.max():
         axes.contour(row["x"], row["y"], field, levels=[0.5], colors=ink.INK, linewidths=1.4)
@@ -76,7 +76,7 @@ def _regions(axes: Axes, row: dict[str, Any]) -> None:
     from matplotlib.colors import ListedColormap
 
     field, k = np.array(row["field"], dtype=float), row["classes"]
-    shades = ListedColormap([_pale(j) for j in range(k)])
+    shades = ListedColormap([ink.pale(j) for j in range(k)])
     axes.imshow(field, cmap=shades, vmin=-0.5, vmax=k - 0.5, **_place(row))
     for j in np.unique(field)[1:]:
         member = (field == j).astype(float)
@@ -97,13 +97,6 @@ def _dots(axes: Axes, points: np.ndarray, names: list[str]) -> None:
             label=words.short(name, 14),
             rasterized=len(points) > _MOST_SHARP,
         )
-
-
-def _pale(j: int) -> tuple[float, ...]:
-    """Return the colour of a class mixed with white, so that its dots stand out on it."""
-    from matplotlib.colors import to_rgb
-
-    return tuple(1 - 0.45 * (1 - c) for c in to_rgb(ink.PALETTE[j % len(ink.PALETTE)]))
 
 
 def _place(row: dict[str, Any]) -> dict[str, Any]:

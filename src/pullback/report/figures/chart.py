@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ...study.chart import Chart, Curve, Panel, Plane
 
 _ACROSS = 4
-_LINES = 20
-_GROUND = ("#c9d8e6", "#ffffff")
 _GROUP = 0.8  # of the room between two ticks that bars take
 
 
@@ -124,25 +122,18 @@ def _crop(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_plane(axes: Axes, plane: Plane) -> None:
-    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, to_rgb
+    from matplotlib.colors import LinearSegmentedColormap
 
     x, y = _floats(plane.x), _floats(plane.y)
     field = np.stack([_floats(row) for row in plane.values])
     axes.grid(visible=False)
     if plane.lines == "half":
-        pale = [tuple(1 - 0.45 * (1 - c) for c in to_rgb(ink.PALETTE[j])) for j in (0, 1)]
-        shades = LinearSegmentedColormap.from_list("pair", [pale[0], "white", pale[1]])
+        shades = LinearSegmentedColormap.from_list("pair", [ink.pale(0), "white", ink.pale(1)])
         axes.contourf(x, y, field, levels=np.linspace(0, 1, 21), cmap=shades, vmin=0, vmax=1)
         if field.min() < 0.5 < field.max():
             axes.contour(x, y, field, levels=[0.5], colors=ink.INK, linewidths=1.2)
         return
-    seen = field[np.isfinite(field)]
-    levels = np.unique(np.quantile(seen, np.linspace(0, 1, _LINES + 2)))
-    if len(levels) < 2:
-        levels = np.array([levels[0], math.nextafter(levels[0], math.inf)])
-    shades = LinearSegmentedColormap.from_list("ground", _GROUND)
-    axes.contourf(x, y, field, levels, cmap=shades, norm=BoundaryNorm(levels, 256))
-    axes.contour(x, y, field, levels, colors=ink.QUIET, linewidths=0.5, alpha=0.4)
+    ink.ground(axes, x, y, field)
 
 
 def _name_axes(canvas: Canvas, data: Chart, panels: list[Axes]) -> None:

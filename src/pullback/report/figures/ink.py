@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..words import power_of_ten
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ PARTS = {
     "validation": {"color": PALETTE[1], "linestyle": DASHES[1]},
     "test": {"color": PALETTE[2], "linestyle": DASHES[2]},
 }
+_GROUND = ("#c9d8e6", "#ffffff")  # of a surface, from the lowest to the highest
 INK, QUIET, RULE, PAPER, ALARM = "#1c2330", "#5b6472", "#e3e6eb", "#ffffff", "#C0392B"
 
 FACES = (
@@ -127,6 +130,32 @@ def legend(canvas: Canvas, axes: Axes, columns: int = 4) -> None:
     """Put the legend of an axes in a line above it, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)))
+
+
+def ground(axes: Axes, x: Any, y: Any, field: np.ndarray) -> None:
+    """Shade a function over a rectangle under whatever is drawn on it, with lines of equal value.
+
+    The lines lie at equal shares of the map between them, by its quantiles.
+    """
+    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
+
+    seen = field[np.isfinite(field)]
+    levels = np.unique(np.quantile(seen, np.linspace(0, 1, 22)))
+    if len(levels) < 2:
+        low = float(seen.min())
+        levels = np.array([low, math.nextafter(float(seen.max()), math.inf)])
+    shades = LinearSegmentedColormap.from_list("ground", _GROUND)
+    axes.grid(visible=False)
+    axes.contourf(x, y, field, levels, cmap=shades, norm=BoundaryNorm(levels, 256))
+    lines = {"colors": QUIET, "linestyles": "solid", "linewidths": 0.5, "alpha": 0.4}
+    axes.contour(x, y, field, levels, **lines)
+
+
+def pale(j: int) -> tuple[float, ...]:
+    """Return the colour of a class mixed with white, so that its dots stand out on it."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(1 - 0.45 * (1 - c) for c in to_rgb(PALETTE[j % len(PALETTE)]))
 
 
 def colour_bar(canvas: Canvas, picture: Any, label: str) -> Axes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from ...paths import Magnitudes, Path, Picture
 
 _SHORTEST = 1e-7  # shorter steps lie on the lower edge: a method that has arrived
-_GROUND = ("#c9d8e6", "#ffffff")  # from the lowest to the highest
 _ROWS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -107,15 +105,8 @@ def update_magnitudes(found: Sequence[Magnitudes]) -> Figure:
 
 
 def _paint(canvas: Canvas, picture: Picture) -> None:
-    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
-
-    shades = LinearSegmentedColormap.from_list("ground", _GROUND)
     left, right = canvas.subplots(1, 2, width_ratios=(1.35, 1))
-    left.grid(visible=False)
-    levels = _levels(picture.field)
-    ground = picture.x, picture.y, picture.field, levels
-    left.contourf(*ground, cmap=shades, norm=BoundaryNorm(levels, 256))
-    left.contour(*ground, colors=ink.QUIET, linestyles="solid", linewidths=0.5, alpha=0.4)
+    ink.ground(left, picture.x, picture.y, picture.field)
     for n, path in enumerate(picture.paths):
         _draw_path(left, path, picture, ink.nth(n))
         steps = np.arange(1, len(path.updates) + 1)
@@ -145,14 +136,6 @@ def _draw_path(axes: Axes, path: Path, picture: Picture, style: dict[str, Any]) 
 
 def _name(path: Path) -> str:
     return path.label if path.rate is None else f"{path.label} {path.rate:g}"
-
-
-def _levels(field: np.ndarray) -> np.ndarray:
-    """Where lines of equal value lie: at equal shares of the map between them, by its quantiles."""
-    seen = field[np.isfinite(field)]
-    found = np.unique(np.quantile(seen, np.linspace(0, 1, 22)))
-    low, high = float(seen.min()), float(seen.max())
-    return found if len(found) > 1 else np.array([low, math.nextafter(high, math.inf)])
 
 
 def _cross(picture: Picture) -> str:
