@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from pullback.check import check_map, relative_error
+from pullback.closed_form import ridge
 from pullback.initializer import FanInUniform, Glorot
 from pullback.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from pullback.maps import (
@@ -24,7 +25,10 @@ from pullback.maps import (
     Run,
     SoftExponential,
     Softmax,
+    Softplus,
+    Subtract,
     chain,
+    towers,
 )
 from pullback.optim import SGD, Adam
 from pullback.penalty import L1, L2
@@ -284,6 +288,43 @@ def test_cross_entropy_has_a_minus():
     assert float(SigmoidCrossEntropy().forward(better, t, jnp.ones(2))[0]) < float(value)
     worse = z + SigmoidCrossEntropy().reverse(saved)  # a step down the likelihood
     assert float(SigmoidCrossEntropy().forward(worse, t, jnp.ones(2))[0]) > float(value)
+
+
+@dataclass(frozen=True)
+class AddedTower(Subtract):
+    def reverse(self, params, saved, dy):
+        return {}, (dy, dy)
+
+
+def test_the_second_tower_is_subtracted():
+    def joined(join):
+        return worst(chain(towers(chain(Affine(3), Softplus()), join)), normal(5, 4))
+
+    assert joined(Subtract()) < 1e-8
+    assert joined(AddedTower()) > 0.1
+
+
+def test_ridge_has_half_its_strength_beside_a_whole_square():
+    x, t, alpha = normal(20, 3), normal(20, 1) + 1, 5.0
+    x, t = x - x.mean(axis=0), t - t.mean(axis=0)
+
+    def slope(w):  # of (Xw − t)ᵀ(Xw − t) + ½ α wᵀw
+        return np.max(np.abs(2 * x.T @ (x @ w - t) + alpha * w))
+
+    assert slope(ridge(x, t, alpha / 2 / len(x))["weight"]) < 1e-12
+    as_written = np.linalg.solve(x.T @ x + alpha * np.eye(3), x.T @ t)
+    assert slope(as_written) > 0.1
+    np.testing.assert_allclose(ridge(x, t, alpha / len(x))["weight"], as_written, rtol=1e-12)
+
+
+def test_soft_thresholding_starts_at_the_optimum():
+    best, h, alpha = np.array([2.0, -1.5, 0.3]), 2.0, 1.0
+    grid = np.linspace(-3, 3, 60_001)[:, None]
+    least = grid[np.argmin(h / 2 * (grid - best) ** 2 + alpha * np.abs(grid), axis=0), 0]
+    ours = L1(alpha).prox({"affine1": {"weight": jnp.asarray(best)}}, 1 / h)["affine1"]["weight"]
+    np.testing.assert_allclose(ours, least, atol=1e-4)
+    as_written = np.sign(best) * np.maximum(np.abs(least) - alpha / h, 0)
+    assert np.max(np.abs(as_written - least)) == pytest.approx(alpha / h, abs=1e-4)
 
 
 def test_log_sigmoid_is_minus_softplus():

@@ -40,6 +40,7 @@ class Slip:
 CA6 = "CA6"
 NOTES = "Neural Networks (the notes)"
 SHEETS = "the sheets"
+SLIDES = "Training Deep Nets (the slides)"
 IFT = "IFT6390 homework 3"
 
 SLIPS = (
@@ -184,6 +185,31 @@ SLIPS = (
         "mean; the cotangents δ before that have the other sign.",
         "What the derivation calls the loss is the likelihood: going down it makes the predictions "
         "worse.",
+    ),
+    Slip(
+        "the_second_tower_is_subtracted",
+        SHEETS,
+        "two-tower network, e), with z = z₁ − z₂",
+        "∂L/∂h_q = σ(h_q) δ_z, as ∂L/∂h_p = σ(h_p) δ_z.",
+        "∂L/∂h_q = −σ(h_q) δ_z: the derivative of a difference by what it subtracts is −1.",
+        "The shared weights are told to move both towers alike, where they have to move them "
+        "apart.",
+    ),
+    Slip(
+        "ridge_has_half_its_strength_beside_a_whole_square",
+        SLIDES,
+        "geometric interpretation of L² regularisation",
+        "(Xw − y)ᵀ(Xw − y) + ½ α wᵀw has its least value at (XᵀX + αI)⁻¹ Xᵀy.",
+        "At (XᵀX + ½αI)⁻¹ Xᵀy; the other is that of ½ ‖Xw − y‖² + ½ α ‖w‖².",
+        "The weights are shrunk as by twice the strength.",
+    ),
+    Slip(
+        "soft_thresholding_starts_at_the_optimum",
+        SLIDES,
+        "L¹ regularisation with a diagonal Hessian, the solution",
+        "wᵢ = sign(wᵢ*) max(|wᵢ| − α/hᵢᵢ, 0)",
+        "wᵢ = sign(wᵢ*) max(|wᵢ*| − α/hᵢᵢ, 0), where w* is the optimum without a penalty.",
+        "The solution is given by itself: for α > 0 only wᵢ = 0 solves the equation as it stands.",
     ),
     Slip(
         "log_sigmoid_is_minus_softplus",
