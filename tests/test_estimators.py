@@ -187,7 +187,7 @@ def test_a_rule_is_named_with_a_rate_or_given_whole():
         ({"rule": "lbfgs", "batch_size": 8}, "LBFGS sees all examples in each step"),
         ({"metric": "acuracy"}, "metric must be 'loss', 'accuracy', a scorer's name or a function"),
         ({"metric": "f1"}, "metric='f1' wants a validation part, and there is none"),
-        ({"precision": "bfloat16"}, "precision must be 'float32', 'float64' or None"),
+        ({"precision": "float16"}, "precision must be 'float32', 'float64', 'bfloat16' or None"),
         ({"device": "tpu"}, "device must be 'cpu', 'gpu' or None"),
         ({"augment": "flip"}, "Flip wants pictures"),
         ({"augment": "flip", "image": (2, 2)}, "image must be .* of the 3 features"),

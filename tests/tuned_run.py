@@ -3,6 +3,7 @@
 python tuned_run.py FOLDER [PAUSE]
 """
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -32,9 +33,12 @@ EXPERIMENT = {
 def main() -> None:
     folder, pause = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 
+    asked = itertools.count()
+
     def asked_while_training() -> bool:
         print("training", flush=True)
-        time.sleep(pause)
+        if next(asked):  # when trials are under way
+            time.sleep(pause)
         return False
 
     search(config.parse(EXPERIMENT, "test"), folder, interrupted=asked_while_training)

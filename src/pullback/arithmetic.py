@@ -1,14 +1,26 @@
-"""Products as exact as their arrays, on every device."""
+"""Products as exact as their arrays, on every device; or of factors rounded to bfloat16, if asked.
+
+The maps multiply by what stands here, so that a step says once how exact its products are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
 
 import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 # Of JAX's configuration, as set or as a context in force says.
 SETTING = "jax_default_matmul_precision"
+
+# How the factors of a product are taken: as they are, or rounded.
+Products = Literal["full", "bfloat16"]
+_products: ContextVar[Products] = ContextVar("products", default="full")
 
 
 @contextmanager
@@ -31,3 +43,67 @@ def full_precision() -> Iterator[None]:
         return
     with jax.default_matmul_precision("highest"):
         yield
+
+
+@contextmanager
+def products(kind: Products) -> Iterator[None]:
+    """Within, the products of maps are taken so in all that is traced.
+
+    "bfloat16" rounds the factors of float32 products to bfloat16, which has 7 bits after the point,
+    and adds up in float32: each product errs by 2⁻⁸ of itself at most. Everything else, the weights
+    above all, stays float32. Whoever compiles a program within must know the kind by the
+    arguments that are static in it, as a step does by its `Task`: JAX does not know this context.
+    """
+    before = _products.set(kind)
+    try:
+        yield
+    finally:
+        _products.reset(before)
+
+
+def factor(x):
+    """Return x as a factor of a product: rounded if the step says so.
+
+    >>> with products("bfloat16"):
+    ...     print(factor(jnp.float32(1.001)), factor(jnp.float32(1.001)).dtype)
+    1 bfloat16
+    """
+    rounds = _products.get() == "bfloat16" and x.dtype == jnp.float32
+    return x.astype(jnp.bfloat16) if rounds else x
+
+
+def product(x, w):
+    """Return x @ w of two matrices.
+
+    >>> x, w = jnp.full((1, 2), 1.001), jnp.ones((2, 1))
+    >>> with products("bfloat16"):
+    ...     rounded = product(x, w)
+    >>> product(x, w).item(), rounded.item(), rounded.dtype.name
+    (2.002000093460083, 2.0, 'float32')
+    """
+    left, right = factor(x), factor(w)
+    if left.dtype == x.dtype:
+        return x @ w
+    return _rounded(left, right, x.dtype)
+
+
+def product_over_batch(x, dy):
+    """Return xᵀ @ dy: the derivative by the weight of x @ weight, summed over the batch.
+
+    A processor with units for bfloat16 is fast where what is summed over lies together in memory,
+    which the batch does not: rounded, xᵀ is laid out anew.
+
+    >>> product_over_batch(jnp.ones((4, 2)), jnp.ones((4, 3))).tolist()
+    [[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]]
+    """
+    left, right = factor(x), factor(dy)
+    if left.dtype == x.dtype:
+        return x.T @ dy
+    turned = left.T
+    if jax.default_backend() == "cpu":
+        turned = with_layout_constraint(turned, Layout(major_to_minor=(0, 1)))
+    return _rounded(turned, right, x.dtype)
+
+
+def _rounded(left, right, dtype):
+    return lax.dot(left, right, precision=lax.Precision.DEFAULT, preferred_element_type=dtype)

@@ -49,7 +49,7 @@ class Model:
         Raises:
             DataError: they are not like those of the training.
         """
-        return self.preparation.apply(raw, np.dtype(self.experiment.precision))
+        return self.preparation.apply(raw, self.experiment.dtype)
 
     def predict(self, x: np.ndarray) -> Predictions:
         """Predict for prepared inputs."""
@@ -146,7 +146,7 @@ def _shapes(net: Net, outputs: int, preparation: Preparation, experiment: Experi
     Raises:
         ShapeError, CheckpointError: a map cannot take its input, or the network has other outputs.
     """
-    x = jax.ShapeDtypeStruct((1, *preparation.shape), np.dtype(experiment.precision))
+    x = jax.ShapeDtypeStruct((1, *preparation.shape), experiment.dtype)
     params, state = jax.eval_shape(net.init, jax.random.key(0), x)
     y = jax.eval_shape(lambda p, s, x: net.forward(p, s, x, Run())[0], params, state, x)
     if y.shape != (1, outputs):

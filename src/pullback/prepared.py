@@ -67,7 +67,7 @@ class Prepared:
     @property
     def dtype(self) -> np.dtype:
         """Of all arrays."""
-        return np.dtype(self.experiment.precision)
+        return self.experiment.dtype
 
     @property
     def columns(self) -> int:
@@ -108,7 +108,7 @@ class Prepared:
 
 
 def _one(experiment: Experiment, loaded: Loaded) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), np.dtype(experiment.precision))
+    return jax.ShapeDtypeStruct((1, *loaded.train.x.shape[1:]), experiment.dtype)
 
 
 def _columns(loss: Loss, loaded: Loaded) -> int:
@@ -126,7 +126,7 @@ def prepare(
         ShapeError, ConfigError: network, loss and data do not fit together.
     """
     if loaded is None:
-        loaded = load(experiment.data_spec(), data_dir, np.dtype(experiment.precision))
+        loaded = load(experiment.data_spec(), data_dir, experiment.dtype)
     classes = loaded.train.classes
     if experiment.loss is None:
         name = "squared-error" if classes is None else "softmax-cross-entropy"
@@ -166,6 +166,7 @@ def prepare(
         penalty,
         _augmentation(experiment, loaded.train, loss, columns),
         classifies=classes is not None,
+        products="bfloat16" if experiment.precision == "bfloat16" else "full",
     )
     prepared = Prepared(experiment, loaded, task, dealt, data_dir)
     if dealt is not None:

@@ -188,7 +188,15 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.unlock()
 
-    def write_meta(self, *, seed: int, device: str, data: str, argv: Sequence[str]) -> None:
+    def write_meta(
+        self,
+        *,
+        seed: int,
+        device: str,
+        data: str,
+        argv: Sequence[str],
+        precision: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write what the run depends on.
 
         Args:
@@ -196,6 +204,7 @@ class RunFolder:
             device: what it is computed on, in words.
             data: the checksum of its data.
             argv: the command line that started it.
+            precision: what was asked of its products, and what was settled.
         """
         meta = {
             "versions": {
@@ -209,6 +218,8 @@ class RunFolder:
             "data": data,
             "argv": list(argv),
         }
+        if precision is not None:
+            meta["precision"] = dict(precision)
         write_json(self.meta, meta)
 
     def write_result(self, result: Mapping[str, Any]) -> None:

@@ -131,6 +131,7 @@ def _cells(experiment: Experiment) -> Iterator[Cell]:
         )
     if experiment.peers.engine != "simulate":
         raise ConfigError("a sweep wants engine = 'simulate'", where="peers.engine")
+    experiment.refuse_trial("a sweep")
     axes = experiment.sweep.axes
     if not axes:
         raise ConfigError(
@@ -255,7 +256,7 @@ def _train(wanted: Sequence[tuple[Path, Experiment]], held: _Held) -> None:
 
 def _begin(path: Path, prepared: Prepared, given: Given) -> _Run:
     folder = RunFolder.create(path, force=True)
-    write_settings(prepared, folder)
+    prepared = write_settings(prepared, folder)
     record = Record(folder.metrics)
     over_peers.write_first(prepared, record)
     return _Run(prepared, folder, record, over_peers.simulation_of(prepared, given, record))
@@ -293,7 +294,7 @@ def _end(run: _Run) -> None:
     seconds = time.perf_counter() - run.began
     over_peers.write_last(run.prepared, run.folder, run.simulation, run.record, run.error)
     run.record.flush(sync=True)
-    result = over_peers.result_of(run.simulation, run.record, run.error, False, seconds)
+    result = over_peers.result_of(run.folder, run.simulation, run.record, run.error, False, seconds)
     run.folder.write_result(result)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pydantic
 import tomli_w
 from pydantic import Field
@@ -291,7 +292,10 @@ class Sweep(Section):
 class Experiment(Section):
     """One experiment: data, network, loss, rule, penalty, and how long and how closely to train.
 
-    name: names the run's folder. seed: of everything random. precision: of the arithmetic.
+    name: names the run's folder. seed: of everything random.
+    precision: "float32", or "float64", in which all arrays are; "bfloat16" keeps arrays of float32,
+        and rounds the factors of the products in a training step; "auto" tries some steps of the
+        training in float32 and with rounded factors, and goes on with the faster.
     loss: if not given, softmax-cross-entropy for classes and squared-error for numbers.
     class_weight: how much the examples of each class count in the loss, in the order of the
         classes; "balanced" gives every class the same say.
@@ -300,7 +304,7 @@ class Experiment(Section):
 
     name: str = Field(default="digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(default=0, ge=0, lt=2**32)
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"
     # A checker cannot know a model that is made at run time.
     data: Data = Field(default_factory=Data)  # pyright: ignore[reportInvalidTypeForm]
     network: Network = Field(default_factory=Network)
@@ -335,6 +339,11 @@ class Experiment(Section):
                 )
         return self
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of all arrays."""
+        return np.dtype("float64" if self.precision == "float64" else "float32")
+
     def data_spec(self) -> DataSpec:
         """The data section with the experiment's seed."""
         return DataSpec(
@@ -356,6 +365,19 @@ class Experiment(Section):
                 f"{what} is of one network, and the experiment trains a network of workers",
                 where="the section [peers]",
                 next="leave the section out",
+            )
+
+    def refuse_trial(self, what: str) -> None:
+        """Refuse to settle the precision by a trial where many trainings must have the same.
+
+        Raises:
+            ConfigError: it is "auto".
+        """
+        if self.precision == "auto":
+            raise ConfigError(
+                f"the precision 'auto' is settled anew by each training, and {what} compares many",
+                where="the key 'precision'",
+                next="set 'float32' or 'bfloat16'; a run with 'auto' tells which is the faster",
             )
 
     def toml(self) -> str:

@@ -45,7 +45,12 @@ _LAYERS = (
     "initializer",
     "bias",
 )
-_PRECISIONS = {None: (np.float64, np.float32), "float32": np.float32, "float64": np.float64}
+_PRECISIONS = {
+    None: (np.float64, np.float32),
+    "float32": np.float32,
+    "float64": np.float64,
+    "bfloat16": np.float32,
+}
 _DEVICES = (None, "cpu", "gpu")
 
 
@@ -281,7 +286,8 @@ class Network(CallbackSupport, BaseEstimator):
         if dtype is None:
             if self.precision not in _PRECISIONS:
                 raise ConfigError(
-                    f"precision must be 'float32', 'float64' or None, got {self.precision!r}"
+                    "precision must be 'float32', 'float64', 'bfloat16' or None, "
+                    f"got {self.precision!r}"
                 )
             dtype = _PRECISIONS[self.precision]
         return validate_data(
@@ -493,7 +499,15 @@ class Network(CallbackSupport, BaseEstimator):
             self._loss,
             examples.targets,
         )
-        return Task(net, self._loss, rule, penalty, augment, classifies=self._classifies)
+        return Task(
+            net,
+            self._loss,
+            rule,
+            penalty,
+            augment,
+            classifies=self._classifies,
+            products="bfloat16" if self.precision == "bfloat16" else "full",
+        )
 
     def _network(self, outputs: int) -> Net:
         given = {name: getattr(self, name) for name in _LAYERS}

@@ -82,7 +82,8 @@ class NetworkClassifier(ClassifierMixin, Network):
         class_weight: how much each class counts, a dict by label; "balanced" gives every class the
             same say.
         warm_start: whether fit goes on from the weights of the fit before.
-        precision: "float32" or "float64", whatever X is; None follows X.
+        precision: "float32" or "float64", whatever X is; None follows X. "bfloat16" is float32 with
+            the factors of products rounded while it trains, for machines that multiply them faster.
         device: "cpu" or "gpu"; None takes the best there is.
         random_state: of the first weights, the order, masks and the split.
         verbose: print each so-manieth epoch to stderr; True prints all.

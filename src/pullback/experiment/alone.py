@@ -74,7 +74,7 @@ def go_on(
         record.flush(sync=True)
         if error is None and not stopped:
             error = failed_check(record)
-        end = closing(record, error, stopped, time.perf_counter() - began)
+        end = closing(folder, record, error, stopped, time.perf_counter() - began)
     result = {
         "epochs": progress.epoch,
         "steps": progress.step,

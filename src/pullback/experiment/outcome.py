@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import DivergedError, PullbackError, ThresholdError
 from ..prepared import PARTS
 from ..record import Record
+from ..runs import RunFolder
+from .precision import told
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Outcome:
             f"{self.result['status']}: {self._length()}, "
             f"{self.result['steps']} steps, {self.result['seconds']:.1f} s"
         ]
+        precision = self.result["precision"]
+        if precision["asked"] in ("bfloat16", "auto"):
+            lines.append(f"{'precision':<11} {told(precision)}")
         lines += [f"{name:<11} {describe(final[name])}" for name in PARTS if name in final]
         check = self.result["check"]
         if check is not None:
@@ -45,12 +51,15 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def closing(
-    record: Record, error: PullbackError | None, stopped: bool, seconds: float
+    folder: RunFolder, record: Record, error: PullbackError | None, stopped: bool, seconds: float
 ) -> dict[str, Any]:
     """Return what result.json says of the end of every training."""
     check = checked(record)
     return {
         "status": status(stopped, error),
+        "precision": files.read_json(folder.meta).get(
+            "precision", {"asked": None, "products": "full"}
+        ),
         "check": check and {"ok": check["ok"], "worst": check["worst"]},
         "seconds": seconds,
         "message": None if error is None else str(error),

@@ -85,7 +85,7 @@ def go_on(
         record.flush(sync=True)
         if error is None and not stopped:
             error = failed_check(record)
-        result = result_of(engine, record, error, stopped, time.perf_counter() - began)
+        result = result_of(folder, engine, record, error, stopped, time.perf_counter() - began)
     if not stopped:
         folder.write_result(result)
     return Outcome(folder.path, result, error)
@@ -190,7 +190,12 @@ def write_last(
 
 
 def result_of(
-    engine: Any, record: Record, error: PullbackError | None, stopped: bool, seconds: float
+    folder: RunFolder,
+    engine: Any,
+    record: Record,
+    error: PullbackError | None,
+    stopped: bool,
+    seconds: float,
 ) -> dict[str, Any]:
     """Return what result.json says."""
     progress, last = engine.progress, newest(record)
@@ -204,7 +209,7 @@ def result_of(
         "best": None,
         "final": _together(last),
         "ended": None,
-        **closing(record, error, stopped, seconds),
+        **closing(folder, record, error, stopped, seconds),
     }
 
 

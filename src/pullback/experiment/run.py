@@ -18,6 +18,7 @@ from ..runs import RunFolder
 from ..train import Learner, Tick, never, silent
 from . import alone, over_peers
 from .outcome import Outcome
+from .precision import settled, settled_again
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
     with precision(experiment):
         prepared = prepare(experiment, data_dir)
         with _create(experiment, out, force) as folder:
-            write_settings(prepared, folder)
+            prepared = write_settings(prepared, folder)
             return _trainer(experiment)(prepared, folder, listen, interrupted)
 
 
@@ -66,15 +67,18 @@ def _create(experiment: Experiment, out: Path | None, force: bool) -> RunFolder:
     )
 
 
-def write_settings(prepared: Prepared, folder: RunFolder) -> None:
-    """Write the resolved experiment of a new run, and what the run depends on."""
+def write_settings(prepared: Prepared, folder: RunFolder) -> Prepared:
+    """Write a new run's resolved experiment and what it depends on; return what will train."""
+    prepared, row = settled(prepared)
     files.write_text(folder.config, prepared.experiment.toml())
     folder.write_meta(
         seed=prepared.experiment.seed,
         device=device(),
         data=prepared.loaded.checksum,
         argv=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        precision=row,
     )
+    return prepared
 
 
 def device() -> str:
@@ -111,12 +115,13 @@ def resume(
 def prepare_again(folder: RunFolder, experiment: Experiment, data_dir: Path | None) -> Prepared:
     """Prepare the experiment of a run, on the data that it was trained on."""
     prepared = prepare(experiment, data_dir)
-    if prepared.loaded.checksum != files.read_json(folder.meta).get("data"):
+    meta = files.read_json(folder.meta)
+    if prepared.loaded.checksum != meta.get("data"):
         raise CheckpointError(
             f"the data are not those that {folder.path} was trained on: their checksum differs",
             next="give the same data, or train anew",
         )
-    return prepared
+    return settled_again(prepared, meta)
 
 
 def _ended(folder: RunFolder) -> Outcome:

@@ -181,7 +181,7 @@ with np.load(Path(__file__).with_name({WEIGHTS!r}), allow_pickle=False) as held:
 
 def _prepare(model: Model) -> str:
     preparation = model.preparation
-    dtype = f"np.{np.dtype(model.experiment.precision).name}"
+    dtype = f"np.{model.experiment.dtype.name}"
     said, code = f"Rows of x as the network takes them, {dtype}.", "x"
     if preparation.standardizer is not None:
         said = "Rows of x as the network takes them: u = (x − mean)/deviation, as in training."

@@ -37,7 +37,7 @@ def onnx_bytes(model: Model) -> bytes:
             are larger than an ONNX file can be.
     """
     preparation = model.preparation
-    graph = Graph(np.dtype(model.experiment.precision))
+    graph = Graph(model.experiment.dtype)
     x = _prepared(graph, preparation)
     z, (width,) = write_map(
         graph, model.task.net, model.params, model.state, [x], [preparation.shape]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from ..arithmetic import product, product_over_batch
 from ..errors import ConfigError, ShapeError
 from ..initializer import Initializer, LeCun
 from .core import Map
@@ -53,16 +54,16 @@ class Affine(Map):
         return params, {}
 
     def forward(self, params, state, x, run):
-        y = x @ params["weight"]
+        y = product(x, params["weight"])
         if self.bias:
             y = y + params["bias"][None]
         return y, x, state
 
     def reverse(self, params, saved, dy):
-        dparams = {"weight": saved.T @ dy}
+        dparams = {"weight": product_over_batch(saved, dy)}
         if self.bias:
             dparams["bias"] = jnp.sum(dy, axis=0)
-        return dparams, dy @ params["weight"].T
+        return dparams, product(dy, params["weight"].T)
 
 
 @dataclass(frozen=True)
@@ -125,19 +126,19 @@ class LowRankAffine(Map):
         return params, {}
 
     def forward(self, params, state, x, run):
-        u = x @ params["left"]
-        y = u @ params["right"]
+        u = product(x, params["left"])
+        y = product(u, params["right"])
         if self.bias:
             y = y + params["bias"][None]
         return y, (x, u), state
 
     def reverse(self, params, saved, dy):
         x, u = saved
-        du = dy @ params["right"].T
-        dparams = {"left": x.T @ du, "right": u.T @ dy}
+        du = product(dy, params["right"].T)
+        dparams = {"left": product_over_batch(x, du), "right": product_over_batch(u, dy)}
         if self.bias:
             dparams["bias"] = jnp.sum(dy, axis=0)
-        return dparams, du @ params["left"].T
+        return dparams, product(du, params["left"].T)
 
 
 def _check_rows(map: Map, x) -> None:

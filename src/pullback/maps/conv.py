@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from jax import lax
 
+from ..arithmetic import factor
 from ..errors import ConfigError
 from ..initializer import Initializer, LeCun
 from .core import Map
@@ -75,7 +76,7 @@ class Conv(Map):
 
     def forward(self, params, state, x, run):
         window = self._window()
-        y = lax.conv_general_dilated(
+        y = _convolved(
             x,
             params["weight"],
             window_strides=window.stride,
@@ -102,7 +103,7 @@ class Conv(Map):
         edges = [
             (low, span + size - 1 - length - low) for size, length, low, span in window.axes(x)
         ]
-        return lax.conv_general_dilated(
+        return _convolved(
             x,
             dy,
             window_strides=(1, 1),
@@ -117,7 +118,7 @@ class Conv(Map):
         edges = [
             (size - 1 - low, length + low - span) for size, length, low, span in window.axes(x)
         ]
-        return lax.conv_general_dilated(
+        return _convolved(
             dy,
             jnp.flip(weight, axis=(0, 1)),
             window_strides=(1, 1),
@@ -125,3 +126,10 @@ class Conv(Map):
             lhs_dilation=window.stride,
             dimension_numbers=("NHWC", "HWOI", "NHWC"),
         )
+
+
+def _convolved(x, kernel, **how):
+    """Convolve; factors may be rounded, sums are in the type of x."""
+    return lax.conv_general_dilated(
+        factor(x), factor(kernel), preferred_element_type=x.dtype, **how
+    )

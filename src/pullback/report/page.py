@@ -235,12 +235,13 @@ def _group_row(group: Group) -> dict[str, str]:
     return row
 
 
-def render(template: str, **page: Any) -> str:
-    """Fill a template; every page of this package is made here, with one policy."""
+def render(template: str, beside: Path | None = None, **page: Any) -> str:
+    """Fill a template of ours, or of `beside`; all pages are made here, under one policy."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    ours = Path(__file__).parent / "templates"
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([ours] if beside is None else [ours, beside]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

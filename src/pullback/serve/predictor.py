@@ -29,7 +29,7 @@ class Predictor:
     def warm(self, size: int) -> None:
         """Compile the program for blocks of a size."""
         shape = (size, *self.model.preparation.shape)
-        self.model.predict(np.zeros(shape, self.model.experiment.precision))
+        self.model.predict(np.zeros(shape, self.model.experiment.dtype))
 
     def __call__(self, x: np.ndarray) -> Predictions:
         """Predict for prepared inputs."""

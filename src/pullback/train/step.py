@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from .. import tree
+from ..arithmetic import Products, products
 from ..augment import Augmentation, Compose
 from ..curvature import Objective
 from ..errors import ConfigError
@@ -34,11 +35,13 @@ class Task:
         augment: how a batch is changed before a step sees it; evaluation sees the data as they are.
         classifies: whether the targets are classes, so that accuracy is measured; otherwise it is
             R².
+        products: how exact the products of a step are (`pullback.arithmetic.products`): "full", or
+            "bfloat16". Evaluations and checks are always full.
 
     Raises:
         ConfigError: the rule takes no steps; a proximal step needs the learning rate, and the rule
             does not tell it; a second-order method meets a function that is not the same in every
-            step, or not the one whose derivative it is told.
+            step, not the one whose derivative it is told, or rounded products.
     """
 
     net: Net
@@ -47,6 +50,7 @@ class Task:
     penalty: Penalty = NO_PENALTY
     augment: Augmentation = NO_AUGMENTATION
     classifies: bool = True
+    products: Products = "full"
 
     def __post_init__(self):
         if isinstance(self.rule, Method):
@@ -60,6 +64,12 @@ class Task:
             )
 
     def _refuse_a_moving_function(self, method: str) -> None:
+        if self.products != "full":
+            raise ConfigError(
+                f"{method} compares values of one function closely, and products of bfloat16 err "
+                "by a 256th",
+                next="set precision = 'float32', or take a rule such as adam",
+            )
         if self.augment != NO_AUGMENTATION and getattr(self.augment, "steps", True):
             raise ConfigError(
                 f"{method} wants one function for all steps, and augmentation changes the data",
@@ -138,9 +148,11 @@ def step(task: Task, learner: Learner, batch: Batch, run: Run) -> tuple[Learner,
     """One step of training: the whole flow."""
     params, before, rule_state = learner
     batch = augmented(task, batch, run)
-    y, saved, state = task.net.forward(params, before, batch.x, run)
+    with products(task.products):
+        y, saved, state = task.net.forward(params, before, batch.x, run)
     value, at_loss = task.loss.forward(y, batch.y, batch.weight)
-    grads, wires = task.net.sweep(params, saved, task.loss.reverse(at_loss))
+    with products(task.products):
+        grads, wires = task.net.sweep(params, saved, task.loss.reverse(at_loss))
     grads = tree.add(grads, task.penalty.reverse(params))
     rate = task.rate(rule_state)
     if isinstance(task.rule, Method):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..config import Experiment, Tune
 from ..data import Batches, Examples, Loaded, load
 from ..errors import ConfigError, PullbackError
@@ -174,6 +172,7 @@ def _runs(trial: Experiment, plan: Tune) -> list[Experiment]:
 
 def _refuse(experiment: Experiment) -> None:
     """Refuse what trials that train together cannot do."""
+    experiment.refuse_trial("a search")
     if experiment.train.start is not None:
         raise ConfigError(
             "trials begin with weights of their own, not with those of another run",
@@ -218,7 +217,7 @@ class _Once:
 
     def loaded(self, experiment: Experiment) -> Loaded:
         """The data of an experiment."""
-        spec, dtype = experiment.data_spec(), np.dtype(experiment.precision)
+        spec, dtype = experiment.data_spec(), experiment.dtype
         if (spec, dtype) not in self._loaded:
             self._loaded[spec, dtype] = load(spec, self._data_dir, dtype)
         return self._loaded[spec, dtype]
