@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,8 +23,10 @@ import numpy as np
 from pullback.errors import PullbackError
 
 from .contenders import GPU_PEERS, PEERS, Contender, Pullback, processors
+from .floor import floor
 from .grid import GRID
 from .measure import Times, time_epochs, time_fits
+from .page import page
 from .workloads import WORKLOADS, Workload, load
 
 
@@ -52,8 +55,36 @@ def ratios(seconds: Times) -> dict[str, dict[str, float]]:
     return found
 
 
+def able(kinds: Iterable[type[Contender]], work: Workload) -> list[type[Contender]]:
+    """Return the contenders that can do the work; name the others."""
+    found = []
+    for kind in kinds:
+        lack = kind.lacks(work)
+        if lack is None:
+            found.append(kind)
+        else:
+            print(f"  {kind.name:<14} skipped: {lack}")
+    return found
+
+
+def least(work: Workload, x: np.ndarray, labels: np.ndarray, ours: float) -> dict:
+    """Measure the floor of a workload, and print how far our seconds for an epoch are from it."""
+    found = floor(work, x.shape[1], int(labels.max()) + 1)
+    step = ours / -(-len(x) // work.batch) * 1e6
+    print(
+        f"  a step takes {step:,.0f} µs, {step / found.step:.2f} times its floor: "
+        f"{found.gflop:.3g} GFLOP at {found.gflops:.0f} GFLOP/s ({found.library}) in "
+        f"{found.products:,.0f} µs, and all weights read and written in {found.update:,.0f} µs"
+    )
+    return found._asdict() | {"step": found.step, "ours": step}
+
+
 def compare(
-    kinds: list[type[Contender]], work: Workload, mnist_at: Path | None, rounds: int
+    kinds: list[type[Contender]],
+    work: Workload,
+    mnist_at: Path | None,
+    rounds: int,
+    floors: bool,
 ) -> dict:
     """Time one workload and print its rows."""
     with tempfile.TemporaryDirectory() as name:
@@ -62,11 +93,13 @@ def compare(
         np.save(folder / "x.npy", x)
         np.save(folder / "labels.npy", labels)
         print(f"\n{work.name}: {len(x):,} examples of {work}")
+        kinds = able(kinds, work)
         timed = time_fits if work.fit_epochs else time_epochs
         measured, ends = timed(kinds, work, folder, rounds)
     for peer, end in ends.items():
-        print(f"  {peer:<13} {end['about']}; accuracy {end['accuracy']:.3f}")
-    print(f"  {'measure':<12} {'peer':<13} {'ours':>11} {'peer':>11} {'ratio':>7}  min–max")
+        peak = "" if end["peak_mb"] is None else f", {end['peak_mb']:,.0f} MB at most"
+        print(f"  {peer:<14} {end['about']}; accuracy {end['accuracy']:.3f}{peak}")
+    print(f"  {'measure':<12} {'peer':<14} {'ours':>11} {'peer':>11} {'ratio':>7}  min–max")
     found = []
     for measure, seconds in measured.items():
         middle = {peer: statistics.median(values) for peer, values in seconds.items()}
@@ -74,16 +107,21 @@ def compare(
         for peer in (kind.name for kind in kinds if kind.name != Pullback.name):
             r = compared[peer]
             print(
-                f"  {measure:<12} {peer:<13} {middle[Pullback.name] * 1e3:>8,.1f} ms "
+                f"  {measure:<12} {peer:<14} {middle[Pullback.name] * 1e3:>8,.1f} ms "
                 f"{middle[peer] * 1e3:>8,.1f} ms {r['median']:>7.2f}  {r['min']:.2f}–{r['max']:.2f}"
             )
         found.append({"measure": measure, "seconds": seconds, "ratios": compared})
+    warm = measured.get("warm epoch")
+    bound = None
+    if floors and warm is not None:
+        bound = least(work, x, labels, statistics.median(warm[Pullback.name]))
     return {
         "workload": work.name,
         "setup": str(work),
         "examples": len(x),
         "contenders": ends,
         "measures": found,
+        "floor": bound,
     }
 
 
@@ -107,10 +145,17 @@ def arguments() -> argparse.Namespace:
                         help="let every contender have only N processors (Linux)")  # fmt: skip
     parser.add_argument("--gpu", choices=["float32", "tensorfloat32"], metavar="PRECISION",
                         help="on a GPU, with products in float32 or tensorfloat32")  # fmt: skip
+    parser.add_argument("--products", choices=["full", "bfloat16"], default="full",
+                        help="round the factors of products, here and in PyTorch")  # fmt: skip
+    parser.add_argument("--floors", action="store_true",
+                        help="measure the least that a step can take, too")  # fmt: skip
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page to look at")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time to a file")
     asked = parser.parse_args()
     if asked.threads and not hasattr(os, "sched_setaffinity"):
         parser.error("--threads wants Linux; set OMP_NUM_THREADS and the like instead")
+    if asked.gpu and (asked.floors or asked.products != "full"):
+        parser.error("--floors and --products are for the processor")
     if asked.gpu and asked.only == ["grid"]:
         parser.error("the grid is timed on the processor alone")
     asked.rounds = asked.rounds or (3 if asked.quick else 5)
@@ -133,27 +178,33 @@ def main() -> None:
         "environment": limits,
         "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
         "rounds": asked.rounds,
-        "products": f"{asked.gpu or 'float32'} on a {'GPU' if asked.gpu else 'processor'}",
+        "products": (f"{asked.gpu or asked.products}, on a {'GPU' if asked.gpu else 'processor'}"),
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
     kinds, grid = installed((Pullback, *(GPU_PEERS if asked.gpu else PEERS))), installed(GRID)
+    full = asked.products == "full"
     try:
         results = [
             compare(
                 grid if work.name == "grid" else kinds,
-                work.quick() if asked.quick else work,
+                replace(work.quick() if asked.quick else work, products=asked.products),
                 asked.data_dir,
                 asked.rounds,
+                asked.floors,
             )
             for work in WORKLOADS
             if (not asked.only or work.name in asked.only)
-            and not (asked.gpu and work.name == "grid")
+            and not (work.name == "grid" and (asked.gpu or not full))
         ]
     except PullbackError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    told = {**machine, "results": results}
     if asked.json:
-        asked.json.write_text(json.dumps({**machine, "results": results}, indent=1) + "\n")
+        asked.json.write_text(json.dumps(told, indent=1) + "\n")
+    if asked.page:
+        asked.page.write_text(page(told), encoding="utf-8")
+        print(f"\nPage: {asked.page}")
 
 
 if __name__ == "__main__":

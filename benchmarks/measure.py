@@ -43,7 +43,25 @@ def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int
     else:
         contender.train(epochs, pause)
     accuracy = float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED]))
-    pipe.send({"about": contender.about(), "accuracy": accuracy})
+    pipe.send({"about": contender.about(), "accuracy": accuracy, "peak_mb": peak_mb()})
+
+
+def peak_mb() -> float | None:
+    """Return the most memory that this process held, data and libraries included; None on Windows.
+
+    Linux tells it of the program itself; what getrusage tells there goes back to the parent, of
+    which a new process is at first a copy. Elsewhere it is getrusage, in bytes on macOS.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return float(lines["VmHWM"].split()[0]) / 1e3
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 class Worker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,13 +15,16 @@ class Workload:
 
     Args:
         name: as given to ``--only``.
-        data: "mnist", "digits", "iris" or "circles".
+        data: "mnist", "digits", "iris", "circles", or "table": drawn, 54 numbers a row, 7 classes.
         hidden: the widths of the hidden layers.
         batch: examples per step.
         learning_rate: the step size.
         l2: the L2 penalty, λ/2 Σ w², whatever the batch size.
         activation: "selu" or "relu", after each hidden layer.
         bias: whether layers have biases.
+        norm: whether batch normalisation follows each hidden layer's product.
+        dropout: the probability with which hidden outputs are dropped.
+        products: "full", or "bfloat16" for factors rounded so, for those who can.
         examples: how many of the data are used at most.
         fit_epochs: 0 times one warm epoch of a long training; otherwise whole fits of so many
             epochs are timed, cold and warm.
@@ -34,6 +38,9 @@ class Workload:
     l2: float
     activation: str = "relu"
     bias: bool = True
+    norm: bool = False
+    dropout: float = 0.0
+    products: Literal["full", "bfloat16"] = "full"
     examples: int = 60_000
     fit_epochs: int = 0
 
@@ -42,7 +49,10 @@ class Workload:
         bias = "" if self.bias else ", no bias"
         span = f", {self.fit_epochs} epochs" if self.fit_epochs else ""
         hidden = "-".join(map(str, self.hidden))
-        return f"{self.data}, hidden {hidden} {self.activation}{bias}, batch {self.batch}{span}"
+        more = ", batch normalisation" if self.norm else ""
+        more += f", dropout {self.dropout:g}" if self.dropout else ""
+        layers = f"hidden {hidden} {self.activation}{bias}{more}"
+        return f"{self.data}, {layers}, batch {self.batch}{span}, {self.products} products"
 
     def quick(self) -> Workload:
         """Return the same work on a tenth of the examples where an epoch is timed."""
@@ -55,8 +65,12 @@ WORKLOADS = (
     _WIDE,
     # At 0.0275 single examples make it diverge within a few epochs.
     replace(_WIDE, name="wide-1", batch=1, learning_rate=0.00275, examples=5_000),
+    replace(_WIDE, name="wide-1000", batch=1000),
+    replace(_WIDE, name="norm-100", activation="relu", bias=True, norm=True),
+    replace(_WIDE, name="dropout-100", activation="relu", bias=True, dropout=0.5),
     Workload("tapered-100", "mnist", (2500, 2000, 1500, 1000, 500), 100, 0.05, 0.0),
     Workload("narrow-256", "mnist", (50,), 256, 0.1, 0.001),
+    Workload("table-1000", "table", (100,), 1000, 0.1, 0.0001, examples=500_000),
     Workload("digits", "digits", (100,), 200, 0.1, 0.0001, fit_epochs=50),
     Workload("iris", "iris", (10,), 50, 0.1, 0.0001, fit_epochs=100),
     # Sixteen fits, of which this is the one that is judged; see `benchmarks.grid`.
@@ -86,6 +100,8 @@ def _read(work: Workload, mnist_at: Path | None) -> tuple[np.ndarray, np.ndarray
 
         train, _ = mnist(data_directory(mnist_at))
         return train.x[:], train.y
+    if work.data == "table":
+        return stand_in(work.examples, 54, 7)
     if work.data == "circles":
         from pullback.data.generated import circles
 
