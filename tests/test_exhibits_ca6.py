@@ -186,7 +186,8 @@ def test_networks_are_weighed(trained):
 def test_a_trained_network_is_pruned(trained):
     plans, runs = trained
     given = Given(0, {"groups": plans["groups"]}, {"groups": runs["groups"]})
-    numbers = pruning(given, shares=(0.0, 0.5, 1.0)).numbers
+    shown = pruning(given, shares=(0.0, 0.5, 1.0), again=(0.8, 1.0), passes=20)
+    numbers = shown.numbers
     model = load_model(runs["groups"])
     test = prepare(plans["groups"]).examples()["test"]
     params = jax.tree.map(np.asarray, model.params)
@@ -196,6 +197,11 @@ def test_a_trained_network_is_pruned(trained):
     assert numbers["lost-0.5"] == numbers["accuracy-0"] - numbers["accuracy-0.5"]
     assert numbers["share-at-half-a-point"] in (0.0, 0.5)
     assert numbers["bytes-1"] < numbers["bytes-0"]
+    cut_alone = pruning(given, shares=(0.0, 0.8), again=()).numbers
+    assert numbers["again-0.8"] > cut_alone["accuracy-0.8"] + 0.05
+    assert numbers["again-1"] == numbers["accuracy-1"], "what is 0 stays 0"
+    assert numbers["again-lost-0.8"] == numbers["accuracy-0"] - numbers["again-0.8"]
+    assert [curve.name for curve in shown.charts[0].panels[0].curves] == ["cut", "trained again"]
 
 
 def test_serial_workers_end_where_the_simulation_does():

@@ -6,13 +6,18 @@ import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ... import tensors, tree
 from ...config import Experiment
+from ...data import Batches
+from ...maps import Run
 from ...model import Model, load_model, precision
+from ...optim import SGD, Cosine
 from ...prepared import prepare
-from ...train import Learner, Part, Task, predictions
+from ...train import Batch, Learner, Part, Task, predictions, step
+from ...train.step import stream
 from ..chart import Chart, Curve, Panel, chart
 from .core import Given, Shown
 
@@ -36,28 +41,46 @@ def cut(params: Any, share: float) -> Any:
 
 
 def pruning(
-    given: Given, *, shares: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+    given: Given,
+    *,
+    shares: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
+    again: tuple[float, ...] = (0.9, 0.95, 0.98),
+    passes: int = 1,
+    learning_rate: float = 0.1,
 ) -> Shown:
-    """Prune a trained network by magnitude, without training it again.
+    """Prune a trained network by magnitude, and train what is left again.
+
+    Source:  Han et al. 2015, Learning both weights and connections for efficient neural networks
 
     Numbers, of each share: "accuracy-SHARE" on the test part, "lost-SHARE" against the reference as
-    it was trained, and "bytes-SHARE" of the arrays as a model is saved; "share-at-half-a-point",
-    the largest share at which half a point of accuracy is lost at most, 0 if there is none.
+    it was trained, and "bytes-SHARE" of the arrays as a model is saved; "again-SHARE" and
+    "again-lost-SHARE", the same two after training again; "share-at-half-a-point", the largest
+    share at which half a point of accuracy is lost at most without that, 0 if there is none.
 
     Args:
         given: the trained network, and perhaps a second arm: the reference, else itself.
         shares: of the weights that are set to 0; the first must be 0.
+        again: at which of them the network is trained again.
+        passes: for how many passes over the training part, without any penalty.
+        learning_rate: the first of a cosine that falls to 0.
     """
     name, *others = given.runs
     experiment, model = given.experiments[name], load_model(given.runs[name])
     params = jax.tree.map(np.asarray, model.params)
     with precision(experiment):
-        test = _test_part(experiment, model.task, given)
+        prepared = prepare(experiment, given.data_dir)
+        test = Part(prepared.batches(prepared.examples()["test"]), model.task.classifies)
+        training = prepared.batches(prepared.loaded.train)
         accuracy, size = [], []
         for share in shares:
             pruned = cut(params, share)
             accuracy.append(_accuracy(test, model.task, pruned, model.state))
             size.append(len(tensors.encode(tree.named(pruned))))
+        mended = {}
+        for share in again:
+            pruned = cut(params, share)
+            learner = _again(model, pruned, training, passes, learning_rate, given.seed)
+            mended[share] = _accuracy(test, model.task, learner.params, learner.state)
         reference = accuracy[0]
         if others:
             other = load_model(given.runs[others[0]])
@@ -67,6 +90,8 @@ def pruning(
     for share, *row in zip(shares, accuracy, lost, size, strict=True):
         of = zip(("accuracy", "lost", "bytes"), row, strict=True)
         numbers |= {f"{what}-{share:g}": float(each) for what, each in of}
+    for share, found in mended.items():
+        numbers |= {f"again-{share:g}": found, f"again-lost-{share:g}": reference - found}
     return Shown(
         numbers,
         (
@@ -74,14 +99,48 @@ def pruning(
                 f"pruned-{name}",
                 f"Accuracy after pruning: {name}",
                 "Accuracy on the test part when the smallest weights of the trained network are "
-                "set to 0, without training it again.",
+                f"set to 0; and when the others train for {passes} more pass{'es' * (passes > 1)}.",
                 "share of the weights that is 0",
                 "accuracy",
-                [Curve(name="test", x=shares, y=accuracy)],
+                [
+                    Curve(name="cut", x=shares, y=accuracy),
+                    Curve(name="trained again", x=list(mended), y=list(mended.values()), dots=True),
+                ],
                 percent=True,
             ),
         ),
     )
+
+
+def _again(
+    model: Model, pruned: Any, training: Batches, passes: int, learning_rate: float, seed: int
+) -> Learner:
+    """The network after more training, whose weights that are 0 stay so after each step."""
+    steps = passes * training.steps_per_epoch
+    task = Task(model.task.net, model.task.loss, SGD(Cosine(learning_rate, length=steps)))
+    kept = jax.tree.map(lambda w: w != 0 if w.ndim > 1 else np.ones(w.shape, bool), pruned)
+    learner: Any = Learner(pruned, model.state, task.rule.init(pruned))
+    key: Any = stream(seed, "masks")
+
+    @jax.jit
+    def take(learner, kept, data, rows, first):
+        def one(learner, at):
+            row, i = at
+            run = Run(jax.random.fold_in(key, first + i), True)
+            learner, _ = step(task, learner, Batch(*(a[row] for a in data)), run)
+            params = jax.tree.map(
+                lambda w, m: jnp.where(m, w, jnp.zeros_like(w)), learner.params, kept
+            )
+            return learner._replace(params=params), None
+
+        return jax.lax.scan(one, learner, (rows, jnp.arange(len(rows))))[0]
+
+    for epoch in range(passes):
+        for chunk in training.epoch(epoch):  # the smaller last batch of an epoch is left out
+            data = Batch(chunk.x, chunk.y, chunk.weight)
+            first = epoch * training.steps_per_epoch + chunk.first
+            learner = take(learner, kept, data, chunk.order[: chunk.full], first)
+    return learner
 
 
 class Compact(NamedTuple):
@@ -188,11 +247,6 @@ def _timed(task: Task, params: Any, state: Any, x: np.ndarray, repeats: int):
         predictions(task, params, state, x)
         least = min(least, time.perf_counter() - began)
     return found, least
-
-
-def _test_part(experiment: Experiment, task: Task, given: Given) -> Part:
-    prepared = prepare(experiment, given.data_dir)
-    return Part(prepared.batches(prepared.examples()["test"]), task.classifies)
 
 
 def _accuracy(part: Part, task: Task, params: Any, state: Any) -> float:
