@@ -30,10 +30,13 @@ def number(value: float | None) -> str:
 def cell(value: float | None, digits: int = 4) -> str:
     """Write a number in a table, as other programs read it.
 
-    >>> cell(0.123456), cell(3.2e-10), cell(1e-7), cell(None)
-    ('0.1235', '3.2e-10', '1e-07', '–')
+    >>> cell(0.123456), cell(3.2e-10), cell(1e-7), cell(19210.0), cell(None)
+    ('0.1235', '3.2e-10', '1e-07', '19210', '–')
     """
-    return "–" if value is None else f"{value:.{digits}g}"
+    if value is None:
+        return "–"
+    whole = abs(value) < 1e9 and value == int(value)
+    return f"{value:.0f}" if whole else f"{value:.{digits}g}"
 
 
 def count(value: int) -> str:

@@ -49,7 +49,13 @@ class Band(_Part):
         return above and below and value == value
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return it in words.
+
+        >>> print(Band(least=0.5), Band(least=0, most=0.2), Band(least=19210, most=19210), sep="; ")
+        at least 0.5; at least 0 and at most 0.2; exactly 19210
+        """
+        if self.least == self.most:
+            return f"exactly {self.least:.10g}"
         ends = (("at least", self.least), ("at most", self.most))
         return " and ".join(f"{word} {end:.4g}" for word, end in ends if end is not None)
 

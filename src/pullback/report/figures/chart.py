@@ -71,6 +71,8 @@ def _panel(axes: Axes, data: Chart, panel: Panel, styles: dict[str, dict[str, An
     if "x" in data.log:
         axes.set_xscale("log")
         ink.log_ticks(axes.xaxis)
+    elif not data.bars and _counts(panel):
+        ink.whole_ticks(axes.xaxis)
     if "y" in data.log:
         axes.set_yscale("log")
         ink.log_ticks(axes.yaxis)
@@ -78,6 +80,12 @@ def _panel(axes: Axes, data: Chart, panel: Panel, styles: dict[str, dict[str, An
         ink.percent_ticks(axes)
     if data.equal:
         axes.set_aspect("equal", adjustable="box")
+
+
+def _counts(panel: Panel) -> bool:
+    """Whether all that stands on the axis of x is a count: there are no 2.5 layers."""
+    seen = [v for curve in panel.curves for v in curve.x if v is not None]
+    return bool(seen) and all(v == int(v) for v in seen)
 
 
 def _draw_curve(axes: Axes, curve: Curve, style: dict[str, Any]) -> None:
