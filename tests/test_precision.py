@@ -19,7 +19,8 @@ from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, Conv, DropConnect, LowRankAffine, Run, Selu, chain
 from pullback.optim import LBFGS, SGD
 from pullback.sweep import sweep
-from pullback.train import Batch, Task, Trial, begin, step, try_products
+from pullback.train import Batch, Task, begin, step, try_products
+from pullback.train.trial import Trial
 from pullback.tune.search import search
 
 TRAINING = Run(jax.random.key(1), True)

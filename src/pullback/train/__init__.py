@@ -18,5 +18,4 @@ from .step import Task as Task
 from .step import begin as begin
 from .step import begin_from as begin_from
 from .step import step as step
-from .trial import Trial as Trial
 from .trial import try_products as try_products
