@@ -13,7 +13,7 @@ from . import config, tree
 from .augment import Compose, Setting
 from .check import refuse_estimates
 from .config import Experiment
-from .data import Batches, Examples, Loaded, load
+from .data import Batches, Examples, Loaded, Rows, load, packed
 from .dealt import Dealt, deal
 from .errors import ConfigError, ShapeError
 from .loss import ClassWeighted, Loss, balanced
@@ -47,7 +47,7 @@ class Prepared:
     def batches(self, part: Examples) -> Batches:
         """A part in mini-batches; what does not fit below the limit is streamed."""
         return Batches(
-            part.x,
+            part.x if isinstance(part.x, Rows) else packed(part.x),
             part.targets(self.dtype, self.columns),
             part.weight,
             self.experiment.train.batch(len(part)),

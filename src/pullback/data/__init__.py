@@ -14,6 +14,8 @@ from .images import mnist as mnist
 from .loaded import Loaded as Loaded
 from .loaded import load as load
 from .parts import split as split
+from .pixels import Pixels as Pixels
+from .pixels import packed as packed
 from .prepare import Preparation as Preparation
 from .prepare import read_inputs as read_inputs
 from .registry import data_set as data_set

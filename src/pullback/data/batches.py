@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, ShapeError
+from .pixels import Pixels
 from .rows import Rows, blocks, row_bytes
 from .streams import generator
 
@@ -42,7 +43,7 @@ class Chunk:
         resident: whether x, y and weight are the same arrays in every epoch.
     """
 
-    x: np.ndarray
+    x: np.ndarray | Pixels
     y: np.ndarray
     weight: np.ndarray
     order: np.ndarray
@@ -79,7 +80,7 @@ class Batches:
 
     def __init__(
         self,
-        x: np.ndarray | Rows,
+        x: np.ndarray | Pixels | Rows,
         targets: np.ndarray,
         weight: np.ndarray | None,
         batch_size: int,
@@ -89,7 +90,7 @@ class Batches:
         """Check the arrays, and bring resident ones into memory.
 
         Args:
-            x: inputs (n, ...).
+            x: inputs (n, ...); resident `Pixels` stay bytes.
             targets: (n, k), of the type in which to train.
             weight: (n,); None counts every example alike.
             batch_size: examples per step.
@@ -116,7 +117,7 @@ class Batches:
             self._capacity = batch_size * max(1, int(limit_bytes / 2) // batch_bytes)
         else:
             self._capacity = len(x)
-            self._x = x[:]
+            self._x = x if isinstance(x, Pixels) else x[:]
 
     def like(self) -> np.ndarray:
         """Return one row of inputs as training sees it, to draw the first weights for."""
@@ -132,7 +133,7 @@ class Batches:
         return self._streamed(number) if self.streams else iter([self._resident(number)])
 
     def _resident(self, number: int) -> Chunk:
-        assert isinstance(self._x, np.ndarray)
+        assert not isinstance(self._x, Rows)
         visit = order(self._seed, number, len(self._x))
         return self._chunk(self._x, self.targets, self.weight, visit, first=0)
 
@@ -155,7 +156,12 @@ class Batches:
             yield chunk
 
     def _chunk(
-        self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, visit: np.ndarray, first: int
+        self,
+        x: np.ndarray | Pixels,
+        y: np.ndarray,
+        weight: np.ndarray,
+        visit: np.ndarray,
+        first: int,
     ) -> Chunk:
         """Cut the order of a chunk's rows into full batches and the rest."""
         size = self.batch_size

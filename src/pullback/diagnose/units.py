@@ -17,6 +17,7 @@ import numpy as np
 from ..arithmetic import full_precision
 from ..maps import Elementwise, Net, Node, Run
 from ..train import Batch, Task
+from ..train.measure import window
 from .finding import Finding, listed, percent
 
 # A slope below this share of the activation's steepest lets next to nothing through.
@@ -145,7 +146,7 @@ def _opened(net: Net, wanted: tuple[tuple[Node, float], ...], params, state, dat
 
     def block(total, i):
         begin = jnp.minimum(i * size, n - size)
-        x, weight = (jax.lax.dynamic_slice_in_dim(a, begin, size) for a in (data.x, data.weight))
+        x, weight = (window(a, begin, size) for a in (data.x, data.weight))
         fresh = (jnp.arange(size) >= i * size - begin) & (weight > 0)
         wires, _, _ = net.trace(params, state, x, Run())
         opened = [_passed(node, wires[node.inputs[0]], limit, fresh) for node, limit in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +13,20 @@ import numpy as np
 
 from .. import tree
 from ..arithmetic import full_precision
-from ..data import Batches
+from ..data import Batches, Pixels
 from ..maps import Run
 from ..tree import Tree
 from .step import Batch, Learner, Task
 
 # Rows evaluated at once: enough to fill the machine, little enough that hidden layers stay small.
 BLOCK = 2000
+
+
+def window(a: Any, first: Any, size: int) -> Any:
+    """So many rows of an array from the first on."""
+    if isinstance(a, Pixels):
+        return replace(a, values=window(a.values, first, size))[:]
+    return jax.lax.dynamic_slice_in_dim(a, first, size)
 
 
 def sums(task: Task, params: Tree, state: Tree, data: Batch, first: Any = 0, rows: int = 0):
@@ -36,7 +44,7 @@ def sums(task: Task, params: Tree, state: Tree, data: Batch, first: Any = 0, row
 
     def block(total, i):
         begin = jnp.minimum(i * size, n - size)
-        x, y, weight = (jax.lax.dynamic_slice_in_dim(a, first + begin, size) for a in data)
+        x, y, weight = (window(a, first + begin, size) for a in data)
         weight = jnp.where(jnp.arange(size) < i * size - begin, 0, weight)
         z, _, _ = task.net.forward(params, state, x, Run())
         found = task.loss.link(z)

@@ -11,12 +11,16 @@ from .. import tree
 from ..arithmetic import Products, products
 from ..augment import Augmentation, Compose
 from ..curvature import Objective
+from ..data import Pixels
 from ..errors import ConfigError
 from ..loss import Loss
 from ..maps import Net, Run, key_for
 from ..optim import Averaging, Method, Rule, has_rate, rate_of, require_step
 from ..penalty import Penalty, Sum
 from ..tree import Tree
+
+# A program takes them as the two arrays that they are.
+jax.tree_util.register_dataclass(Pixels, ["values", "levels"], [])
 
 NO_PENALTY = Sum()
 NO_AUGMENTATION = Compose()
@@ -88,7 +92,7 @@ class Task:
 
 
 class Batch(NamedTuple):
-    """Examples: x (n, ...), targets y (n, k), weights (n,)."""
+    """Examples: x (n, ...), targets y (n, k), weights (n,). All data may have `Pixels` for x."""
 
     x: Any
     y: Any

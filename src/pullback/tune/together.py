@@ -264,7 +264,7 @@ def _orders(batches: Sequence[Batches], epochs: int) -> tuple[Order, int | None]
 
 def _arrays(batches: Batches) -> Batch:
     chunk = next(batches.epoch(0))
-    return Batch(chunk.x, chunk.y, chunk.weight)
+    return Batch(chunk.x[:], chunk.y, chunk.weight)
 
 
 def _order(batches: Batches, epochs: int) -> Order:
