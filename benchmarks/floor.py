@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,42 +69,34 @@ def floor(work: Workload, d: int, classes: int) -> Floor:
 
 def _numpy(batch: int, widths: list[tuple[int, int]]) -> Callable[[], object]:
     random = np.random.default_rng(0)
-    layers = [
+    arrays = [
         [random.standard_normal(shape).astype(np.float32) for shape in shapes]
         for shapes in _shapes(batch, widths)
     ]
-    # What a product gives is kept from call to call: to clear new memory is no work of a step.
-    out = [(x @ w, x.T @ dy, dy @ w.T) for x, w, dy in layers]
-
-    def go():
-        for (x, w, _), (y, _, _) in zip(layers, out, strict=True):
-            np.matmul(x, w, out=y)
-        for i in range(len(layers) - 1, -1, -1):
-            (x, w, dy), (_, dw, dx) = layers[i], out[i]
-            np.matmul(x.T, dy, out=dw)
-            if i:
-                np.matmul(dy, w.T, out=dx)
-
-    return go
+    return _products(arrays, np.matmul)
 
 
 def _torch(batch: int, widths: list[tuple[int, int]], products: str) -> Callable[[], object]:
     import torch  # pyright: ignore[reportMissingImports]
 
     dtype = torch.bfloat16 if products == "bfloat16" else torch.float32
-    layers = [
-        [torch.randn(shape).to(dtype) for shape in shapes] for shapes in _shapes(batch, widths)
-    ]
-    out = [(x @ w, x.T @ dy, dy @ w.T) for x, w, dy in layers]
+    arrays = [[torch.randn(s).to(dtype) for s in shapes] for shapes in _shapes(batch, widths)]
+    return _products(arrays, torch.mm)
+
+
+def _products(layers: list[list[Any]], multiply: Callable[..., Any]) -> Callable[[], object]:
+    """All products of a step on the x, the weight and the dy of each layer."""
+    # What a product gives is kept from call to call: to clear new memory is no work of a step.
+    out = [(multiply(x, w), multiply(x.T, dy), multiply(dy, w.T)) for x, w, dy in layers]
 
     def go():
         for (x, w, _), (y, _, _) in zip(layers, out, strict=True):
-            torch.mm(x, w, out=y)
+            multiply(x, w, out=y)
         for i in range(len(layers) - 1, -1, -1):
             (x, w, dy), (_, dw, dx) = layers[i], out[i]
-            torch.mm(x.T, dy, out=dw)
+            multiply(x.T, dy, out=dw)
             if i:
-                torch.mm(dy, w.T, out=dx)
+                multiply(dy, w.T, out=dx)
 
     return go
 

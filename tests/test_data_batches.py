@@ -82,7 +82,7 @@ def test_all_chunks_have_one_shape_within_the_limit(n, batch_size, limit_rows):
     assert chunk.resident == (n <= limit_rows)
     if not chunk.resident:
         assert len(chunk.x) % batch_size == 0
-        assert len(chunk.x) == batch_size or 2 * chunk.x.nbytes <= limit_rows * ROW_BYTES
+        assert len(chunk.x) == batch_size or 2 * chunk.x[:].nbytes <= limit_rows * ROW_BYTES
 
 
 def test_padding_counts_nothing():

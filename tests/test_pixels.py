@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pullback import config, diagnose, prepared
+from pullback import config, prepared
 from pullback.data import Batches, Pixels, Rows, packed
+from pullback.diagnose.units import layer_units
 from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, Selu, chain
 from pullback.optim import SGD
@@ -88,7 +89,7 @@ def test_trials_together_and_open_units_take_them_too():
     assert ends[0] == ends[1]
     params = begin(TASK, 0, numbers()[:1]).params
     found = [
-        diagnose.units.layer_units(TASK, params, {n.owner: {} for n in TASK.net.nodes}, chunks)
+        layer_units(TASK, params, {n.owner: {} for n in TASK.net.nodes}, chunks)
         for chunks in (Part(plain, True).chunks(), Part(grey, True).chunks())
     ]
     assert found[0] == found[1]
@@ -100,7 +101,8 @@ def test_an_experiment_keeps_pictures_as_bytes_and_rows_on_disk_as_they_are():
     part = made.loaded.train
     pictures = replace(part, x=numbers()[: len(part)].repeat(3, axis=0)[: len(part)], image=None)
     assert isinstance(next(made.batches(part).epoch(0)).x, np.ndarray)  # digits are few
-    big = replace(pictures, x=np.tile(pictures.x, (1, 4)), features=None)
+    wide = np.tile(np.asarray(pictures.x), (1, 4))
+    big = replace(pictures, x=wide, features=None)
     assert isinstance(next(made.batches(big).epoch(0)).x, Pixels)
-    streamed = replace(big, x=Rows(big.x))
+    streamed = replace(big, x=Rows(wide))
     assert isinstance(next(made.batches(streamed).epoch(0)).x, np.ndarray)

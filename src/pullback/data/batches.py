@@ -95,7 +95,7 @@ class Batches:
             weight: (n,); None counts every example alike.
             batch_size: examples per step.
             seed: the seed of the order.
-            limit_bytes: inputs larger than this are streamed.
+            limit_bytes: inputs larger than this are streamed, unless they are `Pixels`.
 
         Raises:
             ConfigError: the batch size is not positive.
@@ -111,13 +111,16 @@ class Batches:
             np.ones(len(x), targets.dtype) if weight is None else weight.astype(targets.dtype)
         )
         self.batch_size, self._seed = batch_size, seed
+        self.streams = False
+        self._capacity = len(x)
+        if isinstance(x, Pixels):
+            return
         self.streams = len(x) * row_bytes(x) > limit_bytes
         if self.streams:
             batch_bytes = batch_size * row_bytes(x)
             self._capacity = batch_size * max(1, int(limit_bytes / 2) // batch_bytes)
         else:
-            self._capacity = len(x)
-            self._x = x if isinstance(x, Pixels) else x[:]
+            self._x = x[:]
 
     def like(self) -> np.ndarray:
         """Return one row of inputs as training sees it, to draw the first weights for."""
@@ -138,6 +141,7 @@ class Batches:
         return self._chunk(self._x, self.targets, self.weight, visit, first=0)
 
     def _streamed(self, number: int) -> Iterator[Chunk]:
+        assert not isinstance(self._x, Pixels)
         random = generator(self._seed, "order", number)
         n, size = len(self._x), self._capacity
         start = int(random.integers(n))
