@@ -148,7 +148,10 @@ def test_settings_come_last():
         ('[data]\nsource = "minst"', r"'mnist'"),
         ('[data]\nsource = "digits"\nnoise = 0.3', r"noise does not belong to data from 'digits'"),
         ('name = "../evil"', r"name: .*pattern"),
-        ('precision = "float16"', r"precision: .*'float32', 'float64', 'bfloat16' or 'auto'.*got 'float16'"),
+        (
+            'precision = "float16"',
+            r"precision: .*'float32', 'float64', 'bfloat16' or 'auto'.*got 'float16'",
+        ),
         ("seed = -1", r"seed: "),
         ("[check]\nthreshold = 0", r"check.threshold: "),
     ],
