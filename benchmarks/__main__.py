@@ -73,7 +73,7 @@ def least(work: Workload, x: np.ndarray, labels: np.ndarray, ours: float) -> dic
     step = ours / -(-len(x) // work.batch) * 1e6
     print(
         f"  a step takes {step:,.0f} µs, {step / found.step:.2f} times its floor: "
-        f"{found.gflop:.3g} GFLOP at {found.gflops:.0f} GFLOP/s ({found.library}) in "
+        f"{found.gflop:.3g} GFLOP at {found.gflops:.0f} GFLOP/s ({found.fastest}) in "
         f"{found.products:,.0f} µs, and all weights read and written in {found.update:,.0f} µs"
     )
     return found._asdict() | {"step": found.step, "ours": step}
@@ -156,6 +156,8 @@ def arguments() -> argparse.Namespace:
         parser.error("--threads wants Linux; set OMP_NUM_THREADS and the like instead")
     if asked.gpu and (asked.floors or asked.products != "full"):
         parser.error("--floors and --products are for the processor")
+    if asked.floors and asked.products == "bfloat16" and not find_spec("torch"):
+        parser.error("--floors with --products bfloat16 wants PyTorch, whose products are timed")
     if asked.gpu and asked.only == ["grid"]:
         parser.error("the grid is timed on the processor alone")
     asked.rounds = asked.rounds or (3 if asked.quick else 5)

@@ -120,7 +120,7 @@ def _floors(results: Sequence[Mapping[str, Any]]) -> Part | None:
             f"{f['ours']:,.0f} µs",
             f"{f['step']:,.0f} µs",
             f"{f['ours'] / f['step']:.2f}",
-            f"{f['products']:,.0f} µs ({f['gflops']:.0f} GFLOP/s, {f['library']})",
+            f"{f['products']:,.0f} µs ({f['gflops']:.0f} GFLOP/s, {f['fastest']})",
             f"{f['update']:,.0f} µs",
         )
         for result in results
