@@ -151,6 +151,8 @@ def test_what_a_trial_chose_is_kept_when_a_run_goes_on(tmp_path, monkeypatch):
     meta = json.loads((tmp_path / "b" / "meta.json").read_text())
     assert meta["precision"] == ended.result["precision"]
     assert config.read(tmp_path / "b" / "config.toml").precision == "auto"
+    older = {key: value for key, value in ended.result.items() if key != "precision"}
+    assert "products" not in replace(ended, result=older).text()
 
 
 def test_digits_are_learnt_as_well_as_in_float32(tmp_path):

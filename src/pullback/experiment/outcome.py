@@ -13,6 +13,9 @@ from ..record import Record
 from ..runs import RunFolder
 from .precision import told
 
+# The precision of a run that an older version began, or ended.
+_UNSAID = {"asked": None, "products": "full"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -29,7 +32,7 @@ class Outcome:
             f"{self.result['status']}: {self._length()}, "
             f"{self.result['steps']} steps, {self.result['seconds']:.1f} s"
         ]
-        precision = self.result["precision"]
+        precision = self.result.get("precision", _UNSAID)
         if precision["asked"] in ("bfloat16", "auto"):
             lines.append(f"{'precision':<11} {told(precision)}")
         lines += [f"{name:<11} {describe(final[name])}" for name in PARTS if name in final]
@@ -57,9 +60,7 @@ def closing(
     check = checked(record)
     return {
         "status": status(stopped, error),
-        "precision": files.read_json(folder.meta).get(
-            "precision", {"asked": None, "products": "full"}
-        ),
+        "precision": files.read_json(folder.meta).get("precision", _UNSAID),
         "check": check and {"ok": check["ok"], "worst": check["worst"]},
         "seconds": seconds,
         "message": None if error is None else str(error),
