@@ -297,6 +297,26 @@ def test_every_worker_is_evaluated_and_what_they_are_together():
     np.testing.assert_allclose(simulated.model(), simulated.models().mean(0), rtol=1e-5, atol=1e-7)
 
 
+def test_workers_that_are_alike_are_told_alike_and_the_others_by_themselves():
+    """The last has the weights of the one before, and statistics of its own."""
+    part = evaluated()
+    simulated = ran(3, evaluate=part)
+    weights, statistics = [0, 0, 1, 0, 0], [0, 0, 1, 0, 2]
+    local = simulated.slots["local"]
+    state = jax.tree.map(lambda a: a[jnp.array(statistics)], local.state)
+    simulated.slots |= {
+        "x": simulated.slots["x"][jnp.array(weights)],
+        "local": local._replace(state=state),
+    }
+    workers = simulated.evaluate()["held-out"]["workers"]
+    losses = [row["loss"] for row in workers]
+    assert losses[0] == losses[1] == losses[3]
+    assert len(set(losses)) == 3
+    for i, row in enumerate(workers):
+        alone = part["held-out"].evaluate(TASK, simulated.learner(i))
+        assert row["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
 def test_statistics_of_maps_stay_local_and_their_mean_is_evaluated():
     simulated = ran(3)
     means = np.asarray(simulated.slots["local"].state["batchnorm1"]["mean"])

@@ -83,10 +83,27 @@ def evaluate(
 @functools.partial(jax.jit, static_argnames=("task", "flat"))
 @full_precision()
 def _measured(task: Task, flat: Flat, models, states, data: Batch):
-    """The sums of an evaluation, for each of many models."""
+    """The sums of an evaluation, for each of many models.
 
-    def one(model):
-        x, state = model
-        return sums(task, flat.tree(x), state, data)
+    A model that is the one before it is not evaluated again: after federated averaging all are.
+    """
 
-    return jax.lax.map(one, (models, states))
+    def one(before, model):
+        same, x, state = model
+        found = jax.lax.cond(same, lambda: before, lambda: sums(task, flat.tree(x), state, data))
+        return found, found
+
+    first = jax.tree.map(lambda a: a[0], (models, states))
+    like = jax.eval_shape(lambda x, state: sums(task, flat.tree(x), state, data), *first)
+    none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
+    return jax.lax.scan(one, none, (_repeated((models, states)), models, states))[1]
+
+
+def _repeated(each: Any) -> Any:
+    """Whether all leaves of a line are those of the line before it, (n,)."""
+
+    def equal(a):
+        return jnp.all(a[1:] == a[:-1], axis=range(1, a.ndim))
+
+    same = functools.reduce(jnp.logical_and, map(equal, jax.tree.leaves(each)))
+    return jnp.concatenate([jnp.zeros(1, bool), same])
