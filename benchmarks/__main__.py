@@ -22,12 +22,19 @@ import numpy as np
 
 from pullback.errors import PullbackError
 
+from . import grid, streamed, workers
 from .contenders import GPU_PEERS, PEERS, Contender, Pullback, processors
 from .floor import floor
-from .grid import GRID
 from .measure import Times, time_epochs, time_fits
 from .page import page
 from .workloads import WORKLOADS, Workload, load
+
+# Workloads that are not one training of one network, and who does them, on the processor.
+OWN = {
+    "grid": grid.CONTENDERS,
+    "streamed-100": streamed.CONTENDERS,
+    "workers-100": workers.CONTENDERS,
+}
 
 
 def installed(kinds: Iterable[type[Contender]]) -> list[type[Contender]]:
@@ -158,8 +165,8 @@ def arguments() -> argparse.Namespace:
         parser.error("--floors and --products are for the processor")
     if asked.floors and asked.products == "bfloat16" and not find_spec("torch"):
         parser.error("--floors with --products bfloat16 wants PyTorch, whose products are timed")
-    if asked.gpu and asked.only == ["grid"]:
-        parser.error("the grid is timed on the processor alone")
+    if (asked.gpu or asked.products != "full") and asked.only and set(asked.only) <= set(OWN):
+        parser.error(f"{', '.join(OWN)} are timed on the processor alone, with full products")
     asked.rounds = asked.rounds or (3 if asked.quick else 5)
     return asked
 
@@ -183,20 +190,19 @@ def main() -> None:
         "products": (f"{asked.gpu or asked.products}, on a {'GPU' if asked.gpu else 'processor'}"),
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    kinds, grid = installed((Pullback, *(GPU_PEERS if asked.gpu else PEERS))), installed(GRID)
-    full = asked.products == "full"
+    kinds = installed((Pullback, *(GPU_PEERS if asked.gpu else PEERS)))
+    plain = not asked.gpu and asked.products == "full"
     try:
         results = [
             compare(
-                grid if work.name == "grid" else kinds,
+                installed(OWN[work.name]) if work.name in OWN else kinds,
                 replace(work.quick() if asked.quick else work, products=asked.products),
                 asked.data_dir,
                 asked.rounds,
                 asked.floors,
             )
             for work in WORKLOADS
-            if (not asked.only or work.name in asked.only)
-            and not (work.name == "grid" and (asked.gpu or not full))
+            if (not asked.only or work.name in asked.only) and (plain or work.name not in OWN)
         ]
     except PullbackError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

@@ -76,4 +76,4 @@ class ScikitLearnGrid(ScikitLearn):
                 self.model = model
 
 
-GRID = (PullbackGrid, ScikitLearnGrid)
+CONTENDERS = (PullbackGrid, ScikitLearnGrid)

@@ -68,6 +68,10 @@ WORKLOADS = (
     replace(_WIDE, name="wide-1000", batch=1000),
     replace(_WIDE, name="norm-100", activation="relu", bias=True, norm=True),
     replace(_WIDE, name="dropout-100", activation="relu", bias=True, dropout=0.5),
+    # The same as wide-100 out of a file; see `benchmarks.streamed`.
+    replace(_WIDE, name="streamed-100"),
+    # Six of these networks, averaged after each epoch; see `benchmarks.workers`.
+    Workload("workers-100", "mnist", (1000, 1000), 100, 0.02, 0.0, activation="selu", bias=False),
     Workload("tapered-100", "mnist", (2500, 2000, 1500, 1000, 500), 100, 0.05, 0.0),
     Workload("narrow-256", "mnist", (50,), 256, 0.1, 0.001),
     Workload("table-1000", "table", (100,), 1000, 0.1, 0.0001, examples=500_000),
