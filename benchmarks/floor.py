@@ -3,7 +3,9 @@
 A product is timed alone, by the fastest library that is here, on arrays of the shapes of the step;
 all products of a step come one after another, so that what one leaves in the caches helps the next
 as in training. To that comes one pass over all weights, which the update reads and writes, at the
-speed of a copy of so many bytes. Activations, gathers and everything else count nothing.
+speed of a copy of so many bytes. Activations, gathers and everything else count nothing. Nor does
+the gradient of the weights where a batch is one example: an outer product, which an update could
+make as it goes over the weights.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def floor(work: Workload, d: int, classes: int) -> Floor:
     are timed, which must be here.
     """
     widths = list(pairwise((d, *work.hidden, classes)))
-    flop = sum((6 if i else 4) * work.batch * a * b for i, (a, b) in enumerate(widths))
+    each = 4 if work.batch > 1 else 2
+    flop = sum((each + (2 if i else 0)) * work.batch * a * b for i, (a, b) in enumerate(widths))
     ways = {"numpy": _numpy(work.batch, widths)} if work.products == "full" else {}
     if find_spec("torch"):
         ways["torch"] = _torch(work.batch, widths, work.products)
@@ -93,7 +96,8 @@ def _products(layers: list[list[Any]], multiply: Callable[..., Any]) -> Callable
             multiply(x, w, out=y)
         for i in range(len(layers) - 1, -1, -1):
             (x, w, dy), (_, dw, dx) = layers[i], out[i]
-            multiply(x.T, dy, out=dw)
+            if len(x) > 1:
+                multiply(x.T, dy, out=dw)
             if i:
                 multiply(dy, w.T, out=dx)
 

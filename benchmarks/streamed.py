@@ -22,16 +22,16 @@ class PullbackStreamed(Pullback):
         return f"{super().about()}, at most {LIMIT_BYTES / 1e6:.0f} MB of inputs in memory"
 
     def train(self, epochs, pause):  # noqa: D102
-        from pullback.data.arrays import open_npy
-        from pullback.data.rows import Rows
-
         with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder) / "x.npy", self.x)
-            self.x = Rows(open_npy(Path(folder) / "x.npy"))
+            self._file = Path(folder) / "x.npy"
+            np.save(self._file, self.x)
             super().train(epochs, pause)
 
-    def _limit_bytes(self):
-        return LIMIT_BYTES
+    def _inputs(self):
+        from pullback.data import Rows
+        from pullback.data.arrays import open_npy
+
+        return Rows(open_npy(self._file)), LIMIT_BYTES
 
 
 CONTENDERS = (Pullback, PullbackStreamed)

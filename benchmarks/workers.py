@@ -28,6 +28,7 @@ class PullbackWorkers(Pullback):
         super().__init__(work, x, labels)
 
     def train(self, epochs, pause):  # noqa: D102
+        from pullback.data import packed
         from pullback.peers import FedAvg, Local, Simulation, Star
         from pullback.train import Batch
 
@@ -36,7 +37,7 @@ class PullbackWorkers(Pullback):
             self.task,
             FedAvg(),
             Star(WORKERS).schedule(),
-            Batch(self.x, one_hot, np.ones(len(self.x), np.float32)),
+            Batch(packed(self.x), one_hot, np.ones(len(self.x), np.float32)),
             np.array_split(np.arange(len(self.x)), WORKERS),
             local=Local(1, "epoch", self.work.batch),
             how="map",

@@ -15,8 +15,10 @@ from pullback.diagnose.units import layer_units
 from pullback.loss import SoftmaxCrossEntropy
 from pullback.maps import Affine, Selu, chain
 from pullback.optim import SGD
+from pullback.peers import FedAvg, Local, Simulation, Star
+from pullback.peers.lanes import alike
 from pullback.record import Record
-from pullback.train import Part, Plan, Task, begin, fit
+from pullback.train import Batch, Part, Plan, Task, begin, fit
 from pullback.train.measure import window
 from pullback.tune import Together, Trial
 
@@ -93,6 +95,27 @@ def test_trials_together_and_open_units_take_them_too():
         for chunks in (Part(plain, True).chunks(), Part(grey, True).chunks())
     ]
     assert found[0] == found[1]
+
+
+def test_workers_share_them_and_lanes_of_other_data_are_not_mixed_with_them():
+    targets = np.eye(3, dtype=np.float32)[LEVELS[:, 0] % 3]
+    ones = np.ones(len(targets), np.float32)
+    made = [
+        Simulation(
+            TASK,
+            FedAvg(),
+            Star(4).schedule(),
+            Batch(x, targets, ones),
+            np.array_split(np.arange(len(x)), 4),
+            local=Local(5),
+        )
+        for x in (numbers(), packed(numbers()))
+    ]
+    assert alike(made[0]) != alike(made[1])
+    for each in made:
+        each.run(2)
+    assert isinstance(made[1].lane().data.x, Pixels)
+    assert np.array_equal(made[0].models(), made[1].models())
 
 
 def test_an_experiment_keeps_pictures_as_bytes_and_rows_on_disk_as_they_are():

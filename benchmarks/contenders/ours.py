@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .core import Contender, processors
@@ -55,14 +57,16 @@ class Pullback(Contender):
 
         one_hot = np.zeros((len(self.x), self.classes), np.float32)
         one_hot[np.arange(len(self.x)), self.labels] = 1
-        limit = self._limit_bytes()
-        batches = Batches(self.x, one_hot, None, self.work.batch, seed=0, limit_bytes=limit)
+        x, limit = self._inputs()
+        batches = Batches(x, one_hot, None, self.work.batch, seed=0, limit_bytes=limit)
         plan = Plan(epochs, evaluate_epochs=0, watch_epochs=0, record_steps=0, checkpoint_epochs=0)
         self.learner, _ = fit(self.task, batches, plan, at_epoch=lambda *_: pause())
 
-    def _limit_bytes(self) -> float:
-        """Of the inputs that may be in memory."""
-        return float("inf")
+    def _inputs(self) -> tuple[Any, float]:
+        """The inputs as an experiment would have them, and how many bytes of them may stay."""
+        from pullback.data import packed
+
+        return packed(self.x), float("inf")
 
     def predict(self, x):  # noqa: D102
         from pullback.train import predictions

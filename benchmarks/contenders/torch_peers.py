@@ -42,9 +42,10 @@ class Torch(Contender):
 
     def _step(self, x, labels) -> Callable:
         """Make a network, and return what takes a step on the rows that it is given."""
-        self.net, loss, work = self._network(), self.torch.nn.CrossEntropyLoss(), self.work
+        net, loss, work = self._network(), self.torch.nn.CrossEntropyLoss(), self.work
+        self.net = net
         rule = self.torch.optim.SGD(
-            self.net.parameters(), work.learning_rate, weight_decay=work.l2, fused=self.fused
+            net.parameters(), work.learning_rate, weight_decay=work.l2, fused=self.fused
         )
 
         rounds = work.products == "bfloat16"
@@ -52,7 +53,7 @@ class Torch(Contender):
         def step(rows):
             rule.zero_grad(set_to_none=True)
             with self.torch.autocast(self.device, self.torch.bfloat16, enabled=rounds):
-                value = loss(self.net(x.index_select(0, rows)), labels.index_select(0, rows))
+                value = loss(net(x.index_select(0, rows)), labels.index_select(0, rows))
             value.backward()
             rule.step()
 

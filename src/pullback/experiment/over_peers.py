@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import packed
 from ..errors import DivergedError, PullbackError
 from ..peers import Simulation
 from ..peers.ledger import Progress
@@ -60,7 +61,7 @@ class Given(NamedTuple):
         train, dtype = prepared.loaded.train, prepared.dtype
         weight = np.ones(len(train)) if train.weight is None else train.weight
         targets = train.targets(dtype, prepared.columns)
-        examples = Batch(train.x[:], targets, weight.astype(dtype))
+        examples = Batch(packed(train.x[:]), targets, weight.astype(dtype))
         return cls(examples, prepared.measured())
 
 

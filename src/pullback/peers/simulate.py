@@ -84,7 +84,7 @@ class Simulation:
         task: what is trained and how.
         algorithm: what workers do with each other.
         schedule: who speaks to whom, and when.
-        data: all examples; they are held once.
+        data: all examples; they are held once, and `Pixels` as bytes.
         parts: the rows of each worker.
         local: how much they train in a round.
         codec: what they send their vectors with.
@@ -162,7 +162,7 @@ class Simulation:
         mesh = places.spread(devices, self._planner.n)
         self._net = Net(task, algorithm, self._planner.rounds, codec, flat, how, chunk, mesh)
         self._parts = [np.asarray(part, np.int32) for part in parts]
-        self._data = places.place(mesh, Batch(*map(jnp.asarray, data)), None)
+        self._data = places.place(mesh, data, None)
         self._seed, self.block, self.examples = seed, block, data
         self._evaluated, self._every = evaluate or {}, every
         self.record = Record() if record is None else record
