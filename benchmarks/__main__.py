@@ -55,7 +55,7 @@ def ratios(seconds: Times) -> dict[str, dict[str, float]]:
     {'peer': {'median': 1.0, 'min': 0.5, 'max': 1.0}}
     """
     found = {}
-    for peer in seconds.keys() - {Pullback.name}:
+    for peer in (name for name in seconds if name != Pullback.name):
         pairs = zip(seconds[Pullback.name], seconds[peer], strict=True)
         each = [ours / theirs for ours, theirs in pairs]
         found[peer] = {"median": statistics.median(each), "min": min(each), "max": max(each)}
@@ -184,7 +184,7 @@ def main() -> None:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "processors": processors(),
-        "environment": limits,
+        "environment": ", ".join(f"{n}={v}" for n, v in limits.items()) or "no limits",
         "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
         "rounds": asked.rounds,
         "products": (f"{asked.gpu or asked.products}, on a {'GPU' if asked.gpu else 'processor'}"),
