@@ -34,7 +34,7 @@ STUDY = """
 title = "Narrow against wide"
 source = "a test"
 asked = "Which is better?"
-conclusion = "It depends."
+conclusion = "It depends.\\n\\nOn the `width`."
 [[arm]]
 name = "narrow"
 file = "net.toml"
@@ -154,6 +154,7 @@ def test_by_command(one, tmp_path):
     page = (runs / "widths" / "quick" / "report.html").read_text()
     assert "pullback study run widths --quick --seeds 1" in page
     assert 'href="narrow-0/report.html"' in page
+    assert "<p>It depends.</p>\n<p>On the <code>width</code>.</p>" in page
     assert (runs / "widths" / "quick" / "narrow-0" / "report.html").is_file()
     index = tmp_path / "index.html"
     told = json.loads(invoke("study", "report", *where, "--out", str(index), "--json").stdout)

@@ -247,7 +247,11 @@ def render(template: str, beside: Path | None = None, **page: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ordinal": words.ordinal, "code": _code}
+    environment.filters |= {
+        "ordinal": words.ordinal,
+        "code": _code,
+        "paragraphs": lambda text: text.strip().split("\n\n"),
+    }
     return environment.get_template(template).render(policy=_POLICY, **page)
 
 
