@@ -11,7 +11,7 @@ from command import invoke
 
 from pullback import study
 from pullback.errors import ConfigError, OutputError
-from pullback.report.study import verdict
+from pullback.report.study import claims, verdict
 from pullback.study import exhibits, plan
 from pullback.study.plan import Band
 from pullback.study.run import run
@@ -35,6 +35,7 @@ title = "Narrow against wide"
 source = "a test"
 asked = "Which is better?"
 conclusion = "It depends.\\n\\nOn the `width`."
+curves = [["narrow", "wide"], ["wide"]]
 [[arm]]
 name = "narrow"
 file = "net.toml"
@@ -143,6 +144,15 @@ def test_one_that_was_stopped_is_unfinished_and_goes_on(one):
     assert run(study.open_study("widths"), "quick", runs, seeds=1)["whole"]
 
 
+def test_one_that_diverged_is_told_so(one):
+    folder, runs = one
+    text = STUDY.replace('{ "network.hidden" = [8] }', '{ "rule.learning_rate" = 1e30 }')
+    (folder / "study.toml").write_text(text)
+    found = run(study.open_study("widths"), "full", runs, seeds=1)
+    assert [row[3] for row in claims(found)] == ["diverged, 1 of 1"] * 2
+    assert [claim["verdict"] for claim in found["claims"]] == ["missed", "shown"]
+
+
 def test_by_command(one, tmp_path):
     _, runs = one
     listed = json.loads(invoke("study", "list", "--json").stdout)["studies"]
@@ -154,6 +164,8 @@ def test_by_command(one, tmp_path):
     page = (runs / "widths" / "quick" / "report.html").read_text()
     assert "pullback study run widths --quick --seeds 1" in page
     assert 'href="narrow-0/report.html"' in page
+    for title in ("Train loss: narrow and wide", "Train loss: wide"):
+        assert page.count(f">{title}<") == 1
     assert "<p>It depends.</p>\n<p>On the <code>width</code>.</p>" in page
     assert (runs / "widths" / "quick" / "narrow-0" / "report.html").is_file()
     index = tmp_path / "index.html"
@@ -274,6 +286,7 @@ def test_a_broken_part_is_told(old, new, message, two):
     ("old", "new", "message"),
     [
         ('minus = "narrow"', 'minus = "thin"', "a claim is of 'thin'"),
+        ('curves = [["narrow", "wide"]', 'curves = [["thin"]', "a group of curves is of 'thin'"),
         ('name = "wide"', 'name = "narrow"', "two arms or exhibits have one name"),
         ('file = "net.toml"', 'file = "no.toml"', "has no file no.toml"),
         ('"network.hidden" = [8]', '"network.hiden" = [8]', "hiden"),

@@ -59,7 +59,7 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
     histories = [
         [History.read((folder / run).resolve()) for run in row["runs"]] for row in found["arms"]
     ]
-    every = [history for runs in histories for history in runs]
+    of_arm = {row["arm"]: runs for row, runs in zip(found["arms"], histories, strict=True)}
     firsts = [runs[0] for runs in histories if runs]
     shown = [(name, each) for name in study.show for each in firsts]
     page = render(
@@ -76,7 +76,7 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         sections=[
             section
             for section in (
-                Section.of("curves", "Curves", overlays(every) if every else []),
+                Section.of("curves", "Curves", _curves(study, of_arm)),
                 Section.of(
                     "charts",
                     "Figures",
@@ -89,6 +89,23 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
     )
     write_text(out, page)
     return out
+
+
+def _curves(study: Study, of_arm: Mapping[str, list[History]]) -> list[Figure | Absent]:
+    """The curves of all arms, or of each group of them."""
+    groups = study.curves or [tuple(of_arm)]
+    found = []
+    for number, group in enumerate(groups, 1):
+        every = [history for arm in group for history in of_arm.get(arm, [])]
+        drawn = overlays(every) if every else []
+        if len(groups) > 1:
+            of = f"{group[0]} to {group[-1]}" if len(group) > 2 else " and ".join(group)
+            drawn = [
+                dataclasses.replace(each, id=f"{each.id}-{number}", title=f"{each.title}: {of}")
+                for each in drawn
+            ]
+        found += drawn
+    return found
 
 
 def _inside(name: str, history: History) -> Figure | Absent:
@@ -149,6 +166,14 @@ def text(found: Mapping[str, Any]) -> str:
 
 def claims(found: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the table of claims."""
+    diverged = {row["arm"]: row["diverged"] for row in found["arms"]}
+
+    def here(claim: Mapping[str, Any]) -> str:
+        lost = max(diverged.get(claim[arm] or "", 0) for arm in ("arm", "minus", "over"))
+        if claim["mean"] is None and lost:
+            return f"diverged, {lost} of {len(claim['values'])}"
+        return _measured(claim)
+
     return [
         [
             f"{claim['what']}, {claim['arm']}"
@@ -156,7 +181,7 @@ def claims(found: Mapping[str, Any]) -> list[list[str]]:
             + (f" over {claim['over']}" if claim["over"] else ""),
             words.cell(claim["published"]),
             claim["band"] or "–",
-            _measured(claim),
+            here(claim),
             str(len(claim["values"])),
             claim["verdict"],
         ]

@@ -186,8 +186,9 @@ class Study(_Part):
 
     title: in a few words. source: where it stands. asked: what for. left_open: what the source does
     not say, and what was taken. conclusion: what to learn from the full form. quick: settings of
-    all arms in the quick form. arm, exhibit: what is run, at least one in all. chart: figures
-    across arms. show: figures of the first run of each arm. claim: at least one.
+    all arms in the quick form. arm, exhibit: what is run, at least one in all. curves: groups of
+    arms whose curves are drawn together; without any, all are. chart: figures across arms. show:
+    figures of the first run of each arm. claim: at least one.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Study(_Part):
     quick: dict[str, Any] = {}
     arm: tuple[Arm, ...] = ()
     exhibit: tuple[Exhibit, ...] = ()
+    curves: tuple[tuple[str, ...], ...] = ()
     chart: tuple[Across, ...] = ()
     show: tuple[Picture, ...] = ()
     claim: tuple[Claim, ...] = Field(min_length=1)
@@ -214,6 +216,7 @@ class Study(_Part):
         asked = [("a claim", names, (c.arm, c.minus, c.over)) for c in self.claim]
         asked += [("a chart", arms, s.arms) for chart in self.chart for s in chart.series]
         asked += [("an exhibit", arms, each.arms) for each in self.exhibit]
+        asked += [("a group of curves", arms, group) for group in self.curves]
         for what, there, wanted in asked:
             for name in wanted:
                 if name is not None and name not in there:
