@@ -113,10 +113,13 @@ def axis_start(curves: Sequence[Sequence[float]]) -> float | None:
     (False, True)
     >>> axis_start([[0.1] + [0.9, 0.95] * 10, [0.1, 0.2]]) is None
     True
+    >>> axis_start([[0.1, 0.94, 0.96, 0.97, 0.98, 0.98, 0.98, 0.98]] * 4) is None
+    False
     """
     finite = [[v for v in curve if math.isfinite(v)] for curve in curves]
     seen = np.concatenate(finite)
-    low, high = float(np.quantile(seen, 0.1)), float(seen.max())
+    # Of eight values, as few as are drawn of long rounds, one is low at the start.
+    low, high = float(np.quantile(seen, 0.15, method="higher")), float(seen.max())
     crowded = high - low < 0.25 * (high - seen.min())
     start = low - 0.5 * (high - low)
     hidden = any(curve and max(curve) <= start for curve in finite)
