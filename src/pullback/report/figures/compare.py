@@ -48,6 +48,23 @@ def held_out_metric(histories: Sequence[History], along: str = "epoch") -> Figur
     return _overlay(chosen, part, metrics.pop(), along)
 
 
+def _possible(
+    key: str, low: Sequence[float], high: Sequence[float], least: float
+) -> tuple[list[float], list[float]]:
+    """A band as far as its measure can lie there: that of the mean of few runs may go beyond.
+
+    Of a loss, which may have a logarithmic axis, what is below half of the least mean is left out.
+
+    >>> _possible("accuracy", [-0.2, 0.8], [0.6, 1.3], 0.1)
+    ([0.0, 0.8], [0.6, 1.0])
+    >>> _possible("loss", [-1.0, 0.75], [3.0, 1.0], 0.5)
+    ([0.25, 0.75], [3.0, 1.0])
+    """
+    ends = {"accuracy": (0.0, 1.0), "loss": (min(least, least / 2), math.inf)}
+    bottom, top = ends.get(key, (-math.inf, 1.0))
+    return [max(each, bottom) for each in low], [min(each, top) for each in high]
+
+
 def _held_out(histories: Sequence[History]) -> str:
     """Choose validation where every run has it, else test, else what all were trained on."""
     choices = ("validation", "test")
@@ -73,6 +90,7 @@ def _overlay(
         return Absent(id, title, "no run recorded it")
     each = [[y.mean for _, y in points] for points in curves.values()]
     start = None if key == "loss" else axis_start(each)
+    least = min((v for curve in each for v in curve if math.isfinite(v)), default=0.0)
     banded = any(y.count > 1 for points in curves.values() for _, y in points)
     unit, label = scale(along, max(x for points in curves.values() for x, _ in points))
     whole = along == "round" or (along == "epoch" and all(h.peers is None for h in histories))
@@ -83,7 +101,9 @@ def _overlay(
             x, y = zip(*((at / unit, found) for at, found in points), strict=True)
             ink.curve(axes, x, [each.mean for each in y], **ink.nth(n), label=words.short(run))
             if y[0].count > 1:
-                low, high = [each.low for each in y], [each.high for each in y]
+                low, high = _possible(
+                    key, [each.low for each in y], [each.high for each in y], least
+                )
                 axes.fill_between(x, low, high, color=ink.nth(n)["color"], alpha=0.2, linewidth=0)
         label_values(axes, key, [y for curve in each for y in curve], start)
         axes.set_xlabel("epoch" if along == "epoch" else label)
