@@ -147,7 +147,7 @@ def test_those_that_are_kept_go_on_as_before():
 
 
 def test_streamed_data_are_refused():
-    streamed = Batches(TRAIN._x, TRAIN.targets, None, 8, 0, limit_bytes=100)
+    streamed = Batches(TRAIN.x, TRAIN.targets, None, 8, 0, limit_bytes=100)
     with pytest.raises(ConfigError, match="fit into memory"):
         Together([trial(SGD(0.1), batches=streamed)])
 

@@ -73,6 +73,9 @@ class Batches:
     Either way every epoch visits every row once, and only its last batch may be smaller.
 
     Attributes:
+        x: inputs; of what is streamed the rows on disk.
+        targets: (n, k).
+        weight: (n,).
         passes: how often an epoch visits every row.
     """
 
@@ -106,7 +109,7 @@ class Batches:
         lengths = (len(x), len(targets), len(x) if weight is None else len(weight))
         if len(set(lengths)) != 1:
             raise ShapeError(f"x, targets and weight have {lengths} rows, equal ones are wanted")
-        self._x, self.targets = x, targets
+        self.x, self.targets = x, targets
         self.weight = (
             np.ones(len(x), targets.dtype) if weight is None else weight.astype(targets.dtype)
         )
@@ -120,30 +123,30 @@ class Batches:
             batch_bytes = batch_size * row_bytes(x)
             self._capacity = batch_size * max(1, int(limit_bytes / 2) // batch_bytes)
         else:
-            self._x = x[:]
+            self.x = x[:]
 
     def like(self) -> np.ndarray:
         """Return one row of inputs as training sees it, to draw the first weights for."""
-        return self._x[:1]
+        return self.x[:1]
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of batches, ⌈n / batch⌉."""
-        return -(-len(self._x) // self.batch_size)
+        return -(-len(self.x) // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[Chunk]:
         """Return the chunks of an epoch; they depend on the seed and the epoch's number alone."""
         return self._streamed(number) if self.streams else iter([self._resident(number)])
 
     def _resident(self, number: int) -> Chunk:
-        assert not isinstance(self._x, Rows)
-        visit = order(self._seed, number, len(self._x))
-        return self._chunk(self._x, self.targets, self.weight, visit, first=0)
+        assert not isinstance(self.x, Rows)
+        visit = order(self._seed, number, len(self.x))
+        return self._chunk(self.x, self.targets, self.weight, visit, first=0)
 
     def _streamed(self, number: int) -> Iterator[Chunk]:
-        assert not isinstance(self._x, Pixels)
+        assert not isinstance(self.x, Pixels)
         random = generator(self._seed, "order", number)
-        n, size = len(self._x), self._capacity
+        n, size = len(self.x), self._capacity
         start = int(random.integers(n))
         begins = [int(i) * size for i in random.permutation(n // size)]
         if n % size:
@@ -153,7 +156,7 @@ class Batches:
             count = min(size, n - begin)
             x, y, weight = (
                 _gathered(source, (start + begin) % n, count, size)
-                for source in (self._x, self.targets, self.weight)
+                for source in (self.x, self.targets, self.weight)
             )
             chunk = self._chunk(x, y, weight, random.permutation(count).astype(np.int32), first)
             first += chunk.steps
@@ -178,7 +181,7 @@ class Batches:
             weight=weight,
             order=lines,
             full=full,
-            rest=_padded(rest, len(self._x) % size),
+            rest=_padded(rest, len(self.x) % size),
             has_rest=len(rest) > 0,
             first=first,
             last=first + full + (len(rest) > 0) == self.steps_per_epoch,

@@ -58,11 +58,10 @@ class Given(NamedTuple):
     @classmethod
     def of(cls, prepared: Prepared) -> Given:
         """Return that of an experiment."""
-        train, dtype = prepared.loaded.train, prepared.dtype
-        weight = np.ones(len(train)) if train.weight is None else train.weight
-        targets = train.targets(dtype, prepared.columns)
-        examples = Batch(packed(train.x[:]), targets, weight.astype(dtype))
-        return cls(examples, prepared.measured())
+        parts = prepared.measured()
+        train = parts["train"].batches
+        x = packed(train.x[:]) if train.streams else train.x
+        return cls(Batch(x, train.targets, train.weight), parts)
 
 
 def go_on(

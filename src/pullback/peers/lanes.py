@@ -80,7 +80,7 @@ class Lanes:
 def alike(simulation: Simulation) -> tuple[Any, ...]:
     """Return what must be equal for two simulations to be lanes of one program."""
     net, _, data, *_ = simulation.lane()
-    shapes = tuple(each.shape for each in data), jax.tree.structure(data)
+    shapes = tuple(leaf.shape for leaf in jax.tree.leaves(data))
     return net, shapes, simulation.block, simulation.progress.step
 
 

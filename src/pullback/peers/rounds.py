@@ -91,7 +91,7 @@ def run_rounds(net: Net, slots: Slots, data: Batch, block: Block, shares, seed, 
         return _round(net, slots, data, here, shares, seed, first + r)
 
     def skip(slots, r):
-        return slots, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
+        return slots, tree.zeros_like(like)
 
     like = jax.eval_shape(take, slots, 0)[1]
 

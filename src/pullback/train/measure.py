@@ -96,7 +96,7 @@ class Part:
     """One part of the data, to be evaluated: resident on the device, or chunk by chunk."""
 
     def __init__(self, batches: Batches, classifies: bool):
-        self._batches, self._classifies, self._resident = batches, classifies, None
+        self.batches, self._classifies, self._resident = batches, classifies, None
         self._variance = _variance(batches.targets, batches.weight)
 
     def chunks(self) -> Iterator[Batch]:
@@ -104,7 +104,7 @@ class Part:
         if self._resident is not None:
             yield self._resident
             return
-        for chunk in self._batches.epoch(0):
+        for chunk in self.batches.epoch(0):
             data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
             if chunk.resident:
                 self._resident = data
