@@ -250,9 +250,18 @@ def render(template: str, beside: Path | None = None, **page: Any) -> str:
     environment.filters |= {
         "ordinal": words.ordinal,
         "code": _code,
-        "paragraphs": lambda text: text.strip().split("\n\n"),
+        "prose": _prose,
     }
     return environment.get_template(template).render(policy=_POLICY, **page)
+
+
+def _prose(text: str) -> Any:
+    """Paragraphs, which blank lines part, as markup; what stands in backquotes is set as code."""
+    from markupsafe import Markup
+
+    return Markup("\n").join(
+        Markup("<p>{}</p>").format(_code(each)) for each in text.strip().split("\n\n")
+    )
 
 
 def _code(text: str) -> Any:

@@ -56,11 +56,11 @@ def write_study(study: Study, found: Mapping[str, Any], folder: Path, command: s
         OutputError: it cannot be written.
     """
     out = folder / "report.html"
-    histories = [
-        [History.read((folder / run).resolve()) for run in row["runs"]] for row in found["arms"]
-    ]
-    of_arm = {row["arm"]: runs for row, runs in zip(found["arms"], histories, strict=True)}
-    firsts = [runs[0] for runs in histories if runs]
+    of_arm = {
+        row["arm"]: [History.read((folder / run).resolve()) for run in row["runs"]]
+        for row in found["arms"]
+    }
+    firsts = [runs[0] for runs in of_arm.values() if runs]
     shown = [(name, each) for name in study.show for each in firsts]
     page = render(
         "study.html",

@@ -296,8 +296,6 @@ def output_steps(history: History) -> Figure | Absent:
                 axes.fill_between(at, low[:, j], high[:, j], label="least to greatest", **band)
             label = "mean" if bins < len(rows) else "mini-batch"
             axes.plot(at, mean[:, j], color=ink.PALETTE[0], linewidth=1, label=label)
-        if steps[-1] >= 1e4:  # the labels of so many digits run into each other
-            grid[0].locator_params(axis="x", nbins=3)
         ink.share_labels(canvas, grid, len(panels), x="step", y="loss")
         ink.legend(canvas, grid[0])
 

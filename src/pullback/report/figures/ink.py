@@ -167,8 +167,13 @@ def colour_bar(canvas: Canvas, picture: Any, label: str) -> Axes:
 
 
 def share_labels(canvas: Canvas, grid: Iterable[Axes], used: int, *, x: str, y: str) -> None:
-    """Name the axes of many panels once, and remove the panels that were not used."""
+    """Name the axes of many panels once, and remove the panels that were not used.
+
+    Panels are narrow: more than a few ticks with many digits would run into each other.
+    """
     panels = list(grid)
+    for axes in panels[:used]:
+        axes.locator_params(axis="x", nbins=4)
     for axes in panels[used:]:
         axes.remove()
     panels[0].set_ylabel("")
