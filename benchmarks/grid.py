@@ -9,8 +9,6 @@ from __future__ import annotations
 import warnings
 from itertools import product
 
-import numpy as np
-
 from .contenders import Pullback, ScikitLearn
 
 HIDDEN, RATES, STRENGTHS, READ_AT = (5, 100), (0.05, 0.005), (0.0, 0.01), 25
@@ -29,8 +27,8 @@ class PullbackGrid(Pullback):
         from pullback.train import Task
         from pullback.tune import Together, Trial, groups
 
-        one_hot = np.eye(2, dtype=np.float32)[self.labels]
-        batches = Batches(self.x, one_hot, None, self.work.batch, seed=0, limit_bytes=float("inf"))
+        x, limit = self._inputs()
+        batches = Batches(x, self.one_hot(), None, self.work.batch, seed=0, limit_bytes=limit)
 
         def trial(hidden, rate, l1, l2):
             net = chain(Affine(hidden, True, FanInUniform()), Relu(), Affine(2, True))

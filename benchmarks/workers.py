@@ -7,7 +7,6 @@ by `benchmarks.network`.
 
 from __future__ import annotations
 
-import copy
 import os
 
 import numpy as np
@@ -28,16 +27,15 @@ class PullbackWorkers(Pullback):
         super().__init__(work, x, labels)
 
     def train(self, epochs, pause):  # noqa: D102
-        from pullback.data import packed
         from pullback.peers import FedAvg, Local, Simulation, Star
         from pullback.train import Batch
 
-        one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
+        x, _ = self._inputs()
         simulation = Simulation(
             self.task,
             FedAvg(),
             Star(WORKERS).schedule(),
-            Batch(packed(self.x), one_hot, np.ones(len(self.x), np.float32)),
+            Batch(x, self.one_hot(), np.ones(len(self.x), np.float32)),
             np.array_split(np.arange(len(self.x)), WORKERS),
             local=Local(1, "epoch", self.work.batch),
             how="map",
@@ -62,9 +60,8 @@ class TorchWorkers(TorchFused):
             steps.append(self._step(x, labels))
             nets.append(self.net)
             sizes.append(len(part))
-        same = copy.deepcopy(nets[0].state_dict())
-        for net in nets:
-            net.load_state_dict(same)
+        for net in nets[1:]:
+            net.load_state_dict(nets[0].state_dict())
         for _ in range(epochs):
             for step, size in zip(steps, sizes, strict=True):
                 for rows in torch.randperm(size).split(self.work.batch):

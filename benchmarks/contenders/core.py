@@ -38,6 +38,10 @@ class Contender:
         self.work, self.x, self.labels = work, x, labels
         self.classes = int(labels.max()) + 1
 
+    def one_hot(self) -> np.ndarray:
+        """Return the classes as targets, (n, classes) float32."""
+        return np.eye(self.classes, dtype=np.float32)[self.labels]
+
     def about(self) -> str:
         """Return version, threads and what differs from the workload."""
         raise NotImplementedError

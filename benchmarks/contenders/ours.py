@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .core import Contender, processors
 
 
@@ -55,10 +53,8 @@ class Pullback(Contender):
         from pullback.data import Batches
         from pullback.train import Plan, fit
 
-        one_hot = np.zeros((len(self.x), self.classes), np.float32)
-        one_hot[np.arange(len(self.x)), self.labels] = 1
         x, limit = self._inputs()
-        batches = Batches(x, one_hot, None, self.work.batch, seed=0, limit_bytes=limit)
+        batches = Batches(x, self.one_hot(), None, self.work.batch, seed=0, limit_bytes=limit)
         plan = Plan(epochs, evaluate_epochs=0, watch_epochs=0, record_steps=0, checkpoint_epochs=0)
         self.learner, _ = fit(self.task, batches, plan, at_epoch=lambda *_: pause())
 

@@ -31,9 +31,6 @@ class _Plain(Contender):
     def lacks(cls, work):
         return "no normalisation and no dropout" if work.norm or work.dropout else None
 
-    def _one_hot(self):
-        return np.eye(self.classes, dtype=np.float32)[self.labels]
-
 
 class NumPy(_Plain):
     """The matrices of the notes in NumPy, updated in place."""
@@ -45,7 +42,7 @@ class NumPy(_Plain):
 
     def train(self, epochs, pause):  # noqa: D102
         self.layers = _weights(self.work, self.x.shape[1], self.classes)
-        y, random = self._one_hot(), np.random.default_rng(0)
+        y, random = self.one_hot(), np.random.default_rng(0)
         for _ in range(epochs):
             order = random.permutation(len(self.x))
             for begin in range(0, len(order), self.work.batch):
