@@ -18,6 +18,7 @@ if OURS:
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402, there is no public way to set a flag of XLA by file
 
 collect_ignore = ["mutation.py"]  # a command, which wants the extra `mutation`
 
@@ -39,6 +40,18 @@ AS_USERS = {
     "test_tables",
     "test_train",
 }
+
+# What compiles small programs soonest: no optimisation, and neither the code generator that needs
+# most time. XLA reads the variable once, at its start, so it must have done so before it is set.
+QUICK = {"xla_cpu_use_fusion_emitters": False}
+_as_users = compiler.get_compile_options
+jax.devices()
+
+
+def _quickly(*args, env_options_overrides=None, **kwargs):
+    """The options with which JAX compiles, and those of `QUICK`."""
+    overrides = QUICK | (env_options_overrides or {})
+    return _as_users(*args, env_options_overrides=overrides, **kwargs)
 
 
 def pytest_addoption(parser):
@@ -64,11 +77,17 @@ def pytest_collection_modifyitems(config, items):
 def programs(request):
     """Choose how a file's programs are compiled, and forget them at its end: they fill the memory.
 
-    What a test starts as a process of its own is compiled as users' programs are.
+    What a test starts as a process of its own is compiled in the same way.
     """
     as_users = request.config.getoption("--optimised") or request.node.path.stem in AS_USERS
-    jax.config.update("jax_disable_most_optimizations", not as_users)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        if not as_users:
+            flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
+            patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {flags}")
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+            patch.setattr(compiler, "get_compile_options", _quickly)
+        jax.config.update("jax_disable_most_optimizations", not as_users)
+        yield
     jax.clear_caches()
 
 
