@@ -50,7 +50,7 @@ jax.devices()
 
 def _quickly(*args, env_options_overrides=None, **kwargs):
     """The options with which JAX compiles, and those of `QUICK`."""
-    overrides = QUICK | (env_options_overrides or {})
+    overrides: dict = QUICK | (env_options_overrides or {})
     return _as_users(*args, env_options_overrides=overrides, **kwargs)
 
 

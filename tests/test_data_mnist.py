@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pullback.data import fashion_mnist, mnist, read_inputs, registry, verify
+from pullback.data import Pixels, fashion_mnist, mnist, read_inputs, registry, verify
 from pullback.data.loaded import load
 from pullback.data.registry import MNIST
 from pullback.data.spec import DataSpec
@@ -49,10 +49,11 @@ def test_genuine_mnist(mnist_directory):
     assert np.bincount(train.y).tolist() == counts
     assert train.y[:5].tolist() == [5, 0, 4, 1, 9]
     assert test.y[:5].tolist() == [7, 2, 1, 0, 4]
-    assert isinstance(train.x, np.ndarray)
-    assert train.x.min() == 0
-    assert train.x.max() == 1
-    np.testing.assert_allclose([train.x.mean(), train.x.std()], [0.1307, 0.3081], atol=5e-5)
+    assert isinstance(train.x, Pixels)
+    assert train.x.values.nbytes == 60000 * 784
+    x = np.asarray(train.x)
+    assert (x.min(), x.max()) == (0, 1)
+    np.testing.assert_allclose([x.mean(), x.std()], [0.1307, 0.3081], atol=5e-5)
     assert train.targets(np.float32, 10)[0].tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
 
 

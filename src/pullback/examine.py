@@ -111,7 +111,7 @@ def class_rows(
     worst = [i for i in np.argsort(given, kind="stable") if guess[i] != true[i]][:WORST]
     if worst:
         few = examples.take(np.asarray(worst))
-        z, _, _ = task.net.forward(learner.params, learner.state, few.x, Run())
+        z, _, _ = task.net.forward(learner.params, learner.state, few.x[:], Run())
         targets = jnp.asarray(few.targets(z.dtype, z.shape[1]))
         losses = np.asarray(task.loss.terms(z, targets)).sum(axis=1)
         shown = [

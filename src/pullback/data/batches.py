@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, ShapeError
+from .aligned import aligned
 from .pixels import Pixels
 from .rows import Rows, blocks, row_bytes
 from .streams import generator
@@ -93,7 +94,8 @@ class Batches:
         """Check the arrays, and bring resident ones into memory.
 
         Args:
-            x: inputs (n, ...); resident `Pixels` stay bytes.
+            x: inputs (n, ...); resident `Pixels` stay bytes. Of an array that the processor's JAX
+                would copy, this is a copy: whoever needs the other no longer should let it go.
             targets: (n, k), of the type in which to train.
             weight: (n,); None counts every example alike.
             batch_size: examples per step.
@@ -109,8 +111,8 @@ class Batches:
         lengths = (len(x), len(targets), len(x) if weight is None else len(weight))
         if len(set(lengths)) != 1:
             raise ShapeError(f"x, targets and weight have {lengths} rows, equal ones are wanted")
-        self.x, self.targets = x, targets
-        self.weight = (
+        self.x, self.targets = x, aligned(targets)
+        self.weight = aligned(
             np.ones(len(x), targets.dtype) if weight is None else weight.astype(targets.dtype)
         )
         self.batch_size, self._seed = batch_size, seed
@@ -123,7 +125,7 @@ class Batches:
             batch_bytes = batch_size * row_bytes(x)
             self._capacity = batch_size * max(1, int(limit_bytes / 2) // batch_bytes)
         else:
-            self.x = x[:]
+            self.x = aligned(x[:])
 
     def like(self) -> np.ndarray:
         """Return one row of inputs as training sees it, to draw the first weights for."""

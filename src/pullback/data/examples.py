@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import DataError, ShapeError
+from . import aligned
+from .pixels import Pixels
 from .rows import Rows, first_not_finite
 
 
@@ -17,7 +19,8 @@ class Examples:
     Shapes: x (n, ...); y (n,) class indices, or (n, k) numbers for regression; weight (n,).
 
     Args:
-        x: the inputs, floating point and finite; `Rows`, not checked here, if they stay on disk.
+        x: the inputs, floating point and finite; `Pixels` if they are pictures that stay bytes;
+            `Rows`, not checked here, if they stay on disk.
         y: what is to be predicted.
         weight: how much each example counts, not negative, some positive; None counts all alike.
         classes: the names of the classes; None means regression.
@@ -34,7 +37,7 @@ class Examples:
     (2, [[0.0], [1.0]])
     """
 
-    x: np.ndarray | Rows
+    x: np.ndarray | Pixels | Rows
     y: np.ndarray
     weight: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
@@ -65,7 +68,9 @@ class Examples:
         """Return the examples at `index`; inputs that lie on disk are not read."""
         return replace(
             self,
-            x=self.x.take(index) if isinstance(self.x, Rows) else self.x[index],
+            x=aligned.taken(self.x, index)
+            if isinstance(self.x, np.ndarray)
+            else self.x.take(index),
             y=self.y[index],
             weight=None if self.weight is None else self.weight[index],
         )
@@ -90,7 +95,8 @@ class Examples:
         if width != len(self.classes):
             single = "1 or " if len(self.classes) == 2 else ""
             raise self._misfit(width, f"{single}{len(self.classes)}, one for each class")
-        one_hot = np.zeros((len(self), width), dtype)
+        one_hot = aligned.empty((len(self), width), dtype)
+        one_hot[...] = 0
         one_hot[np.arange(len(self)), self.y] = 1
         return one_hot
 
@@ -118,7 +124,7 @@ class Examples:
                 f"{len(self.features)} feature names for rows of shape {self.x.shape[1:]}",
                 where=self.name,
             )
-        if isinstance(self.x, Rows):
+        if not isinstance(self.x, np.ndarray):
             return
         if self.x.dtype.kind != "f":
             raise DataError(f"x holds {self.x.dtype}, floating point is wanted", where=self.name)

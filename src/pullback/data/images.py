@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import DataError
 from .examples import Examples
 from .idx import read_idx
+from .pixels import Pixels, levels
 from .registry import FASHION_MNIST, MNIST, DataFile, DataSet
 from .rows import digest
 from .store import Directory, data_file, locate
@@ -38,11 +39,12 @@ def fashion_mnist(
     return _read(FASHION_MNIST, directory, dtype)
 
 
-def read_images(path: Path, dtype: np.dtype | type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+def read_images(path: Path, dtype: np.dtype | type = np.float32) -> tuple[Pixels, np.ndarray]:
     """Read an IDX file of pictures.
 
     Returns:
-        x (n, h·w), grey levels divided by 255, and the pictures themselves, (n, h, w) of uint8.
+        x (n, h·w), grey levels divided by 255, and the pictures themselves, (n, h, w) of uint8,
+        which are all the memory that both take.
 
     Raises:
         DataError: it is none.
@@ -58,9 +60,7 @@ def read_images(path: Path, dtype: np.dtype | type = np.float32) -> tuple[np.nda
         )
     if not pictures.size:
         raise DataError("the file holds no pictures", where=str(path))
-    x = np.empty((len(pictures), pictures[0].size), dtype)
-    np.divide(pictures.reshape(x.shape), 255, out=x, dtype=x.dtype)
-    return x, pictures
+    return Pixels(pictures.reshape(len(pictures), -1), levels(dtype)), pictures
 
 
 def _read(
@@ -79,7 +79,7 @@ def _read(
     test_y = _labels(data_set, data_set.test_labels, folder, len(test_x))
     checksum = digest(train_pictures, train_y, test_pictures, test_y)
 
-    def part(x: np.ndarray, y: np.ndarray) -> Examples:
+    def part(x: Pixels, y: np.ndarray) -> Examples:
         return Examples(
             x=x,
             y=y,

@@ -17,6 +17,7 @@ from .generated import circles, digits, moons, xor
 from .images import fashion_mnist, mnist
 from .labels import keep_classes
 from .parts import split
+from .pixels import Pixels
 from .prepare import Preparation
 from .rows import Rows, row_bytes
 from .spec import DataSpec
@@ -185,6 +186,10 @@ def _prepared(
     if isinstance(x, Rows):
         rows = x.prepared(partial(preparation.finish, dtype=dtype), dtype)
         return replace(examples, x=rows[:] if len(rows) * row_bytes(rows) <= limit_bytes else rows)
+    if isinstance(x, Pixels):
+        # They were read in this type.
+        standard = preparation.standardizer
+        return examples if standard is None else replace(examples, x=standard.apply(x, dtype))
     return replace(examples, x=preparation.finish(x, dtype))
 
 

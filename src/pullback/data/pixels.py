@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import aligned
 from .rows import blocks
 
 # Arrays below so many bytes are left as they are: there is nothing to be won.
@@ -58,21 +59,29 @@ class Pixels:
         """Return rows as numbers."""
         return self.levels[self.values[key]]
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Return all rows as numbers, which are a new array."""
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def take(self, index: np.ndarray) -> Pixels:
+        """Return rows that stay bytes."""
+        return Pixels(aligned.taken(self.values, index), self.levels)
+
 
 def levels(dtype: np.dtype | type) -> np.ndarray:
     """Return k/255 for every byte k."""
     return np.arange(256, dtype=dtype) / np.dtype(dtype).type(255)
 
 
-def packed(x: np.ndarray) -> np.ndarray | Pixels:
+def packed(x: np.ndarray | Pixels) -> np.ndarray | Pixels:
     """Return `Pixels` of a large array if every number of it is some k/255 exactly, else itself.
 
     >>> packed(np.zeros((2, 3), np.float32)).shape
     (2, 3)
     """
-    if x.nbytes < _LEAST:
+    if isinstance(x, Pixels) or x.nbytes < _LEAST:
         return x
-    values, known = np.empty(x.shape, np.uint8), levels(x.dtype)
+    values, known = aligned.empty(x.shape, np.uint8), levels(x.dtype)
     for block in blocks(x):
         here = x[block]
         if not (here.min(initial=0) >= 0 and here.max(initial=0) <= 1):

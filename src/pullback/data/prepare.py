@@ -144,7 +144,7 @@ def read_inputs(path: Path, preparation: Preparation) -> Table | np.ndarray:
             raise DataError("no array 'x'", where=str(path))
         return held["x"]
     if "idx" in path.name:
-        return read_images(path)[0]
+        return read_images(path)[0][:]
     raise DataError(
         f"'{path.name}' is of no known kind", next="give .csv, .parquet, .npz, .npy or IDX pictures"
     )

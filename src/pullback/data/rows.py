@@ -5,10 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 _BLOCK_BYTES = 1 << 23
+
+
+class Shaped(Protocol):
+    """Rows of one shape, in memory or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of rows, and the shape of one."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +91,7 @@ def row_bytes(x: np.ndarray | Rows) -> int:
     return max(1, int(np.prod(x.shape[1:])) * x.dtype.itemsize)
 
 
-def blocks(x: np.ndarray | Rows, start: int = 0, stop: int | None = None) -> Iterator[slice]:
+def blocks(x: Shaped, start: int = 0, stop: int | None = None) -> Iterator[slice]:
     """Cut rows of an array, all of them unless told, into slices of some 8 MiB of float64.
 
     >>> list(blocks(np.zeros((3, 2))))

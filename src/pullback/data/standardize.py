@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ShapeError
+from . import aligned
+from .pixels import Pixels
 from .rows import Rows, blocks
 
 
@@ -24,7 +26,7 @@ class Standardizer:
     deviation: np.ndarray
 
     @classmethod
-    def fit(cls, x: np.ndarray | Rows) -> Standardizer:
+    def fit(cls, x: np.ndarray | Pixels | Rows) -> Standardizer:
         """Measure mean and deviation in float64, in one pass over blocks of rows.
 
         Source: Chan, Golub, LeVeque 1983, Algorithms for computing the sample variance, eq. 2.1:
@@ -46,7 +48,7 @@ class Standardizer:
         deviation = np.sqrt(squares / n)
         return cls(mean, np.where(constant | (deviation == 0), 1.0, deviation))
 
-    def apply(self, x: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    def apply(self, x: np.ndarray | Pixels, dtype: np.dtype | type) -> np.ndarray:
         """Standardise rows, computing in float64.
 
         Raises:
@@ -56,7 +58,7 @@ class Standardizer:
             raise ShapeError(
                 f"rows of shape {self.mean.shape} were standardised, got {x.shape[1:]}"
             )
-        out = np.empty(x.shape, dtype)
+        out = aligned.empty(x.shape, dtype)
         for block in blocks(x):
             with np.errstate(over="ignore"):
                 out[block] = (x[block] - self.mean) / self.deviation

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..errors import ConfigError
 from ..optim import Method, watches
 from ..record import Record
-from ..train import Learner, Plan, Progress, Selection, Task, begin_from, fit
+from ..train import Learner, Plan, Progress, Selection, Task, drawn, fit
 from ..train.step import NO_AUGMENTATION, stream
 from ..train.stretch import copied, traced
 from ..tree import Tree
@@ -311,12 +310,6 @@ def warn_unless_done(outcome: Outcome, course: Course) -> None:
     )
 
 
-# Threefry takes longer to optimise than to run, and this runs once.
-@partial(jax.jit, static_argnames="task", compiler_options={"xla_backend_optimization_level": 1})
-def _drawn(task: Task, key, x) -> Learner:
-    return begin_from(task, key, x)
-
-
 def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
     """A learner with its first weights, and none of its arrays twice.
 
@@ -325,15 +318,15 @@ def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
 
     Shapes: x (1, d)
     """
-    key = jax.random.key(seed)
-    drawn = _drawn.lower(task, key, x)
+    key, like = jax.random.key(seed), jax.ShapeDtypeStruct(x.shape, x.dtype)
+    draws = drawn.lower(task, key, like)
     with ThreadPoolExecutor(2) as pool:
-        drawing = pool.submit(drawn.compile)
-        training = traced(task, drawn.out_info, packed.outline(), key)
+        drawing = pool.submit(draws.compile)
+        training = traced(task, draws.out_info, packed.outline(), key)
         compiling = pool.submit(training.compile)
         _ = packed.arrays
         drawing.result()
-        learner = jax.tree.map(jnp.array, _drawn(task, key, x))
+        learner = jax.tree.map(jnp.array, drawn(task, key, like))
         # What `fit` asks for before its first step: small programs, which are compiled here too.
         copied(learner)
         stream(seed, "masks")

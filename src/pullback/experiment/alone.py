@@ -16,7 +16,7 @@ from ..errors import DivergedError
 from ..prepared import Prepared
 from ..record import Record
 from ..runs import RunFolder
-from ..train import Kept, Learner, Plan, Progress, begin, fit
+from ..train import Kept, Learner, Plan, Progress, begin, begin_from, fit
 from .keeper import Keeper, understood
 from .outcome import Outcome, closing, failed_check
 from .rows import write_beginning, write_model
@@ -31,7 +31,8 @@ def go_on(
     batches = {name: prepared.batches(part) for name, part in parts.items()}
     with Record(folder.metrics) as record, Record(folder.timing) as timing:
         keeper = Keeper(folder, record, timing, prepared.experiment.checkpoint.keep)
-        template = jax.eval_shape(lambda: begin(task, plan.seed, prepared.like))
+        key = jax.random.key(plan.seed)
+        template = jax.eval_shape(lambda: begin_from(task, key, prepared.like))
         found = _latest(keeper, template, accept_older)
         if found is None:
             found = _first(prepared), Progress(), None

@@ -17,5 +17,6 @@ from .step import Pass as Pass
 from .step import Task as Task
 from .step import begin as begin
 from .step import begin_from as begin_from
+from .step import drawn as drawn
 from .step import step as step
 from .trial import try_products as try_products

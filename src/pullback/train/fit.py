@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from ..data import Batches, Chunk
@@ -17,9 +16,9 @@ from ..optim import Method, stuck, watches
 from ..record import Record
 from ..tree import shortest
 from .fault import diverged, refuse_infinite
-from .measure import Part
+from .measure import Part, Sent
 from .selection import Kept, Selection
-from .step import Batch, Learner, Task, begin, judged, stream
+from .step import Learner, Task, begin, judged, stream
 from .stretch import Stretch, advance, copied, watched
 
 
@@ -165,11 +164,16 @@ def fit(
             second-order method is given less than all examples.
         ShapeError: the network, the loss and the data do not fit together.
     """
+    sent = Sent()
     trainer = _Trainer(
         task,
         batches,
+        sent,
         plan,
-        {name: Part(part, task.classifies) for name, part in (parts or {}).items()},
+        {
+            name: Part(part, task.classifies, sent if part is batches else None)
+            for name, part in (parts or {}).items()
+        },
         selection,
         kept,
         Record() if record is None else record,
@@ -236,6 +240,7 @@ class _Trainer:
         self,
         task,
         batches,
+        sent,
         plan,
         parts,
         selection,
@@ -247,12 +252,13 @@ class _Trainer:
         listen,
         interrupted,
     ):
-        self.task, self.batches, self.plan, self.parts = task, batches, plan, parts
+        self.task, self.batches, self.sent = task, batches, sent
+        self.plan, self.parts = plan, parts
         self.selection, self.kept = selection, kept
         self.record, self.timing, self.save, self.at_epoch = record, timing, save, at_epoch
         self.listen, self.interrupted = listen, interrupted
         self.key = stream(plan.seed, "masks")
-        self.piece, self.rate, self.loss, self.data = 1, 0.0, np.nan, None
+        self.piece, self.rate, self.loss = 1, 0.0, np.nan
         self.began, self.before = time.perf_counter(), 0
 
     def run(self, learner, progress):
@@ -320,7 +326,7 @@ class _Trainer:
         first = progress.epoch * self.batches.steps_per_epoch + chunk.first
         # Its arrays are left to the compiled call to send: for small data that is the quicker way.
         stretch = Stretch(chunk.order, chunk.rest, np.int32(chunk.full), np.int32(first))
-        data = self._on_device(chunk)
+        data = self.sent(chunk)
         limit = self.plan.steps
         end = min(chunk.steps, limit - first) if limit else chunk.steps
         watched_epoch = self._due(progress.epoch + 1, self.plan.watch_epochs)
@@ -363,11 +369,6 @@ class _Trainer:
             if self.interrupted() and not at_end:
                 return learner, False
         return learner, True
-
-    def _on_device(self, chunk):
-        if self.data is None or not chunk.resident:
-            self.data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
-        return self.data
 
     @staticmethod
     def _due(count, cadence):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import tree
 from ..arithmetic import full_precision
-from ..data import Batches, Pixels
+from ..data import Batches, Chunk, Pixels
 from ..maps import Run
 from ..tree import Tree
 from .step import Batch, Learner, Task
@@ -92,23 +92,36 @@ def _classes(y):
     return y[:, 0] > 0.5 if y.shape[1] == 1 else jnp.argmax(y, axis=1)
 
 
+class Sent:
+    """The way of one `Batches` to the device, where the arrays of resident ones stay."""
+
+    def __init__(self):
+        self.resident: Batch | None = None
+
+    def __call__(self, chunk: Chunk) -> Batch:
+        """The arrays of a chunk, on the device."""
+        if self.resident is not None:
+            return self.resident
+        data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
+        if chunk.resident:
+            self.resident = data
+        return data
+
+
 class Part:
     """One part of the data, to be evaluated: resident on the device, or chunk by chunk."""
 
-    def __init__(self, batches: Batches, classifies: bool):
-        self.batches, self._classifies, self._resident = batches, classifies, None
+    def __init__(self, batches: Batches, classifies: bool, sent: Sent | None = None):
+        self.batches, self._classifies = batches, classifies
+        self._sent = sent or Sent()
         self._variance = _variance(batches.targets, batches.weight)
 
     def chunks(self) -> Iterator[Batch]:
         """The arrays, a chunk at a time; resident ones are put on the device once."""
-        if self._resident is not None:
-            yield self._resident
+        if self._sent.resident is not None:
+            yield self._sent.resident
             return
-        for chunk in self.batches.epoch(0):
-            data = jax.device_put(Batch(chunk.x, chunk.y, chunk.weight))
-            if chunk.resident:
-                self._resident = data
-            yield data
+        yield from map(self._sent, self.batches.epoch(0))
 
     def evaluate(self, task: Task, learner: Learner) -> dict[str, Any]:
         """The loss, its parts by output, and accuracy or R²: means over the examples by weight."""

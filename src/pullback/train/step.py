@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -121,8 +122,20 @@ class Pass(NamedTuple):
 
 
 def begin(task: Task, seed: int, x) -> Learner:
-    """Draw the first weights, from the stream named "init" of the seed."""
-    return begin_from(task, jax.random.key(seed), x)
+    """Draw the first weights for inputs like `x`, from the stream named "init" of the seed."""
+    return drawn(task, jax.random.key(seed), jax.ShapeDtypeStruct(x.shape, x.dtype))
+
+
+# Threefry takes longer to optimise than to run, and this runs once. One program for all weights
+# takes a part of the time and the memory that one for each shape of them would.
+@partial(
+    jax.jit,
+    static_argnames=("task", "like"),
+    compiler_options={"xla_backend_optimization_level": 1},
+)
+def drawn(task: Task, key, like: jax.ShapeDtypeStruct) -> Learner:
+    """`begin_from`, compiled."""
+    return begin_from(task, key, like)
 
 
 def begin_from(task: Task, key, x) -> Learner:
