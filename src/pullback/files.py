@@ -33,6 +33,11 @@ _ADVICE = {
 }
 
 
+def user_cache() -> Path:
+    """Return the user's folder of what may be lost: data sets, compiled programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pullback"
+
+
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
     """Tell every failure of the system inside the block as an `OutputError` about `path`."""

@@ -13,6 +13,7 @@ import click
 
 from .. import __version__, jsontext
 from ..errors import OutputError, PullbackError
+from ..programs import keep_programs
 
 INTERRUPTED = 130
 
@@ -45,6 +46,7 @@ Your own:      pullback init experiment.toml, edit it, pullback train experiment
 @click.version_option(__version__)
 def main() -> None:
     """Hold the verbs."""
+    keep_programs()
 
 
 def options(*options: Callable) -> Callable:

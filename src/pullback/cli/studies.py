@@ -93,13 +93,13 @@ def study_run(chosen, quick, seeds, folder, data_dir, style, as_json) -> None:
     """
     from ..errors import ThresholdError
     from ..report.study import text, write_study
-    from ..study import names, open_study, place, run, shared_programs
+    from ..study import names, open_study, place, run
 
     form = "quick" if quick else "full"
     seeds = seeds or (1 if quick else 3)
     studies = [open_study(name) for name in (names() if "all" in chosen else chosen)]
     done, missed = [], []
-    with interruptible() as interrupted, shared_programs(), _reports() as reported:
+    with interruptible() as interrupted, _reports() as reported:
         for each in studies:
             with showing(style) as show:
                 found = run(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, OutputError
+from ..files import user_cache
 from .registry import DataFile, DataSet, data_set, known
 
 _SECONDS = 20
@@ -39,8 +40,7 @@ def data_directory(option: Path | str | None = None) -> Directory:
     for origin, value in (("--data-dir", option), ("PULLBACK_DATA", variable)):
         if value:
             return Directory(Path(value).expanduser(), origin)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Directory(Path(cache) / "pullback")
+    return Directory(user_cache())
 
 
 def find_folder(wanted: DataSet, directory: Directory) -> Path | None:

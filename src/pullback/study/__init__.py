@@ -8,7 +8,6 @@ from .plan import Form as Form
 from .plan import Study as Study
 from .plan import names as names
 from .plan import open_study as open_study
-from .programs import shared_programs as shared_programs
 from .run import place as place
 from .run import read as read
 from .run import run as run

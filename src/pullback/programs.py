@@ -1,0 +1,77 @@
+"""Compiled programs in the user's cache: what one command has compiled, the next finds.
+
+A short training is mostly compiling, and the second of its kind need not be. JAX keeps the programs
+and knows by their text, its version and its options which is which; here it is told where, apart
+for each kind of processor, and what is oldest goes when there are too many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from .files import user_cache
+
+# Some 8 to 100 kB each.
+MOST = 4096
+
+_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_ALL = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def keep_programs() -> None:
+    """Let JAX keep what it compiles in the user's cache, here and in processes started from here.
+
+    Nothing is changed if JAX has begun, if it has been given a folder or told to keep none by its
+    own variables (JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE), or if the cache cannot
+    be written: then all is compiled anew.
+    """
+    if "jax" in sys.modules or _FOLDER in os.environ:
+        return
+    try:
+        folder = user_cache() / "programs" / _processor()
+        folder.mkdir(parents=True, exist_ok=True)
+        names = os.listdir(folder)
+    except (OSError, RuntimeError):
+        return
+    if len(names) > MOST:
+        _forget(folder, names)
+    for name, value in {_FOLDER: str(folder), **_ALL}.items():
+        os.environ.setdefault(name, value)
+    # A program that another process is still writing, or that a full disk has cut off, is compiled
+    # anew: nobody needs to hear of it.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def _processor() -> str:
+    """Name this kind of processor: a program made for one may stop on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = ("model name", "flags", "Features", "CPU part")
+        known = sorted({line for line in lines if line.startswith(wanted)})
+    except OSError:
+        known = [platform.processor()]
+    kind = "\n".join([sys.platform, platform.machine(), *known])
+    return hashlib.sha256(kind.encode()).hexdigest()[:16]
+
+
+def _forget(folder: Path, names: list[str]) -> None:
+    """Delete the older half; what another process deletes meanwhile is gone as well."""
+
+    def age(name: str) -> float:
+        try:
+            return (folder / name).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    for name in sorted(names, key=age)[: len(names) - MOST // 2]:
+        with suppress(OSError):
+            (folder / name).unlink()

@@ -1,0 +1,71 @@
+"""Programs in the user's cache: found by the next command, harmless when they are broken."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from command import command, environment, settings
+
+from pullback import programs
+
+
+def trained(cache: Path, folder: Path, **more: str) -> tuple[bytes, str]:
+    """Train in a process of its own with a cache; its records, and what it said."""
+    without = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    env = {key: value for key, value in environment().items() if key not in without}
+    folder.mkdir()
+    words = command("train", "--out", "run", "--progress", "none", *settings())
+    ended = subprocess.run(
+        words,
+        cwd=folder,
+        env=env | {"XDG_CACHE_HOME": str(cache)} | more,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return (folder / "run" / "metrics.jsonl").read_bytes(), re.sub(r"\d+\.\d s", "", ended.stderr)
+
+
+def kept(cache: Path) -> dict[str, int]:
+    """The programs in a cache, and when each was written."""
+    found = sorted((cache / "pullback" / "programs").glob("*/*"))
+    return {path.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_the_second_command_finds_what_the_first_compiled(tmp_path):
+    cache = tmp_path / "cache"
+    first, said = trained(cache, tmp_path / "a")
+    before = kept(cache)
+    assert any(name.startswith("jit_advance") for name in before)
+    assert trained(cache, tmp_path / "b") == (first, said)
+    assert kept(cache) == before
+
+    for path in (cache / "pullback" / "programs").glob("*/*"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert trained(cache, tmp_path / "c") == (first, said)
+
+
+def test_who_tells_jax_otherwise_is_obeyed(tmp_path):
+    trained(tmp_path / "cache", tmp_path / "a", JAX_ENABLE_COMPILATION_CACHE="0")
+    assert kept(tmp_path / "cache") == {}
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(tmp_path):
+    (tmp_path / "cache" / "pullback").mkdir(parents=True)
+    (tmp_path / "cache" / "pullback" / "programs").write_text("a file")
+    _, said = trained(tmp_path / "cache", tmp_path / "a")
+    assert "cache" not in said
+
+
+def test_of_too_many_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "MOST", 10)
+    now = time.time()
+    for i in range(11):
+        (tmp_path / str(i)).touch()
+        os.utime(tmp_path / str(i), (now + i, now + i))
+    programs._forget(tmp_path, os.listdir(tmp_path))
+    assert sorted(os.listdir(tmp_path), key=int) == ["6", "7", "8", "9", "10"]
