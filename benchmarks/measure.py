@@ -24,8 +24,8 @@ Ends = dict[str, dict[str, Any]]
 
 def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int) -> None:
     """Run one contender: each message says go on, each answer is the seconds it took."""
-    x, labels = np.load(folder / "x.npy"), np.load(folder / "labels.npy")
-    contender = kind(work, x, labels)
+    labels = np.load(folder / "labels.npy")
+    contender = kind(work, np.load(folder / "x.npy"), labels)
     pipe.send("ready")
     pipe.recv()
     began = time.perf_counter()
@@ -42,8 +42,10 @@ def serve(pipe, kind: type[Contender], work: Workload, folder: Path, epochs: int
             pause()
     else:
         contender.train(epochs, pause)
-    accuracy = float(np.mean(contender.predict(x[:JUDGED]) == labels[:JUDGED]))
-    pipe.send({"about": contender.about(), "accuracy": accuracy, "peak_mb": peak_mb()})
+    peak = peak_mb()
+    judged = np.load(folder / "x.npy", mmap_mode="r")[:JUDGED]
+    accuracy = float(np.mean(contender.predict(np.array(judged)) == labels[:JUDGED]))
+    pipe.send({"about": contender.about(), "accuracy": accuracy, "peak_mb": peak})
 
 
 def peak_mb() -> float | None:

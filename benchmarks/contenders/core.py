@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Contender:
 
     Args:
         work: the workload.
-        x: inputs (n, d), float32.
+        x: inputs (n, d), float32; nobody else holds them, so that who packs them may let them go.
         labels: class indices (n,).
     """
 
@@ -33,7 +34,7 @@ class Contender:
         """Say what of the workload the library cannot do, or None."""
         return None
 
-    def __init__(self, work: Workload, x: np.ndarray, labels: np.ndarray):
+    def __init__(self, work: Workload, x: Any, labels: np.ndarray):
         """Keep the work; a subclass imports its library."""
         self.work, self.x, self.labels = work, x, labels
         self.classes = int(labels.max()) + 1

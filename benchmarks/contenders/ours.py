@@ -13,8 +13,11 @@ class Pullback(Contender):
     name = package = "pullback"
 
     def __init__(self, work, x, labels):
-        """Import the library and build the network."""
-        super().__init__(work, x, labels)
+        """Import the library, hold the inputs as an experiment does, and build the network."""
+        from pullback.data import packed
+        from pullback.data.aligned import aligned
+
+        super().__init__(work, packed(aligned(x)), labels)
         from pullback.initializer import FanInUniform
         from pullback.loss import SoftmaxCrossEntropy
         from pullback.maps import Affine, BatchNorm, Dropout, Relu, Selu, chain
@@ -59,10 +62,8 @@ class Pullback(Contender):
         self.learner, _ = fit(self.task, batches, plan, at_epoch=lambda *_: pause())
 
     def _inputs(self) -> tuple[Any, float]:
-        """The inputs as an experiment would have them, and how many bytes of them may stay."""
-        from pullback.data import packed
-
-        return packed(self.x), float("inf")
+        """The inputs, and how many bytes of them may stay in memory."""
+        return self.x, float("inf")
 
     def predict(self, x):  # noqa: D102
         from pullback.train import predictions
