@@ -355,7 +355,15 @@ def test_doctor():
     shown = json.loads(invoke("doctor", "--json").stdout)
     assert shown["pullback"] == __version__
     assert shown["gradient check"].startswith("ok")
-    assert {"device", "data", "jax", "jaxlib", "numpy", "python"} <= shown.keys()
+    assert {
+        "compiled programs",
+        "device",
+        "data",
+        "jax",
+        "jaxlib",
+        "numpy",
+        "python",
+    } <= shown.keys()
     pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     extras = pyproject["project"]["optional-dependencies"].keys()
     assert extras - {"dev", "benchmarks", "mutation", "gpu"} <= shown.keys()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
+import warnings
 from pathlib import Path
 
 from command import command, environment, settings
@@ -43,6 +45,8 @@ def test_the_second_command_finds_what_the_first_compiled(tmp_path):
     assert any(name.startswith("jit_advance") for name in before)
     assert trained(cache, tmp_path / "b") == (first, said)
     assert kept(cache) == before
+    (folder,) = (cache / "pullback" / "programs").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
 
     for path in (cache / "pullback" / "programs").glob("*/*"):
         path.write_bytes(path.read_bytes()[:100])
@@ -52,6 +56,21 @@ def test_the_second_command_finds_what_the_first_compiled(tmp_path):
 def test_who_tells_jax_otherwise_is_obeyed(tmp_path):
     trained(tmp_path / "cache", tmp_path / "a", JAX_ENABLE_COMPILATION_CACHE="0")
     assert kept(tmp_path / "cache") == {}
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for variable in ("JAX_COMPILATION_CACHE_DIR", *programs._ALL):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    folder = tmp_path / "pullback" / "programs" / programs._processor()
+    folder.mkdir(parents=True)
+    for mode, used in ((0o700, True), (0o770, False), (0o707, False)):
+        folder.chmod(mode)
+        with warnings.catch_warnings():
+            programs.keep_programs()
+        assert (os.environ.pop("JAX_COMPILATION_CACHE_DIR", None) == str(folder)) == used
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(tmp_path):

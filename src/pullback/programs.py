@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import stat
 import sys
 import warnings
 from contextlib import suppress
@@ -30,16 +31,18 @@ _ALL = {
 def keep_programs() -> None:
     """Let JAX keep what it compiles in the user's cache, here and in processes started from here.
 
-    Nothing is changed if JAX has begun, if it has been given a folder or told to keep none by its
-    own variables (JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE), or if the cache cannot
-    be written: then all is compiled anew.
+    Nothing is changed if JAX has begun, or has been given a folder by JAX_COMPILATION_CACHE_DIR;
+    with JAX_ENABLE_COMPILATION_CACHE=0 it keeps none. A folder that cannot be made, or that others
+    may write to, is not used: whoever writes there makes this process run what they please.
     """
     if "jax" in sys.modules or _FOLDER in os.environ:
         return
     try:
         folder = user_cache() / "programs" / _processor()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = os.listdir(folder)
+        if not _ours(folder):
+            return
     except (OSError, RuntimeError):
         return
     if len(names) > MOST:
@@ -49,6 +52,14 @@ def keep_programs() -> None:
     # A program that another process is still writing, or that a full disk has cut off, is compiled
     # anew: nobody needs to hear of it.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a folder belongs to this user, who alone may write to it."""
+    found = folder.stat()
+    return not hasattr(os, "getuid") or (
+        found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def _processor() -> str:

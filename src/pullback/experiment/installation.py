@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
         name: importlib.metadata.version(name)
         for name in ("jax", "jaxlib", "numpy", "scikit-learn")
     }
-    found |= {"device": device(), "data": str(data_directory(data_dir))}
+    found |= {
+        "device": device(),
+        "data": str(data_directory(data_dir)),
+        "compiled programs": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept"),
+    }
     for extra in extras.EXTRAS:
         found[extra] = "yes" if extras.there(extra) else f"no: {extras.command(extra)}"
     found["gradient check"] = (
