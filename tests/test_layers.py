@@ -16,9 +16,9 @@ ORDER = [
     "errors", "extras", "jsontext", "files", "programs", "tree", "arithmetic", "record", "data",
     "initializer", "maps", "loss", "penalty", "closed_form", "curvature", "surfaces", "symmetry",
     "optim", "early_stopping", "augment", "tangent", "check", "catalogue", "tensors", "sealed",
-    "checkpoint", "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model", "estimators",
-    "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "study", "report",
-    "serve", "cli",
+    "checkpoint", "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model",
+    "estimators", "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "study",
+    "report", "serve", "cli",
 ]  # fmt: skip
 
 
