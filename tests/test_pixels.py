@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from pullback.peers import FedAvg, Local, Simulation, Star
 from pullback.peers.lanes import alike
 from pullback.record import Record
 from pullback.train import Batch, Part, Plan, Task, begin, fit
-from pullback.train.measure import window
+from pullback.train.measure import Sent, window
 from pullback.tune import Together, Trial
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (3000, 784), np.uint8)
@@ -129,3 +130,33 @@ def test_an_experiment_keeps_pictures_as_bytes_and_rows_on_disk_as_they_are():
     assert isinstance(next(made.batches(big).epoch(0)).x, Pixels)
     streamed = replace(big, x=Rows(wide))
     assert isinstance(next(made.batches(streamed).epoch(0)).x, np.ndarray)
+
+
+@pytest.mark.parametrize("x", [numbers()[1:], packed(numbers())], ids=["numbers", "pixels"])
+def test_what_is_resident_is_in_memory_once(x):
+    """JAX on a processor takes the arrays as they are, and evaluation those of training."""
+    targets = np.eye(3, dtype=np.float32)[LEVELS[: len(x), 0] % 3][:, ::-1]
+    batches = Batches(x, targets, None, 128, 0, float("inf"))
+    sent = Sent()
+    data = sent(next(batches.epoch(0)))
+    here: Any = (getattr(batches.x, "values", batches.x), batches.targets)
+    there: Any = (getattr(data.x, "values", data.x), data.y)
+    for a, b in zip(here, there, strict=True):
+        assert a.ctypes.data == b.unsafe_buffer_pointer()
+    np.testing.assert_array_equal(batches.x[:], x[:])
+    np.testing.assert_array_equal(batches.targets, targets)
+    assert sent(next(batches.epoch(1))) is data
+    assert next(Part(batches, True, sent).chunks()) is data
+
+
+def test_rows_are_taken_as_bytes():
+    grey, rows = packed(numbers()), np.array([2999, 0, 5])
+    assert isinstance(grey, Pixels)
+    few = grey.take(rows)
+    assert few.values.dtype == np.uint8
+    np.testing.assert_array_equal(few[:], numbers()[rows])
+    mask = LEVELS[:, 0] > 128
+    np.testing.assert_array_equal(grey.take(mask)[:], numbers()[mask])
+    np.testing.assert_array_equal(np.asarray(grey, np.float64), numbers().astype(np.float64))
+    with pytest.raises(IndexError, match="rows 0 to 3000 of an array of 3000"):
+        grey.take(np.array([0, 3000]))
