@@ -18,7 +18,8 @@ from .store import Directory, data_file, locate
 def mnist(directory: Directory, dtype: np.dtype | type = np.float32) -> tuple[Examples, Examples]:
     """Return MNIST's training and test part.
 
-    Shapes: x (60000, 784) and (10000, 784), grey levels 0..255 divided by 255; y in 0..9
+    Shapes: x (60000, 784) and (10000, 784), grey levels 0..255 divided by 255, as `Pixels`: an
+        index gives the numbers, `x[:]` all of them; y in 0..9
     Source: Y. LeCun, C. Cortes, C. J. C. Burges 1998, the MNIST database
 
     The structure of the files is checked, not their sums: `verify` does that.
