@@ -47,6 +47,9 @@ def test_the_second_command_finds_what_the_first_compiled(tmp_path):
     for path in (cache / "pullback" / "programs").glob("*/*"):
         path.write_bytes(path.read_bytes()[:100])
     assert checked(cache) == (first, said)
+    # What could not be read was made anew, and is found again.
+    assert kept(cache).keys() == before.keys()
+    assert min(path.stat().st_size for path in folder.iterdir()) > 100
 
 
 def test_who_tells_jax_otherwise_is_obeyed(tmp_path):

@@ -98,7 +98,7 @@ def class_rows(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The confusion matrix of one part, and its most wrong examples: (kind, row) each."""
     assert examples.classes is not None
-    found = predictions(task, learner.params, learner.state, examples.x[:])
+    found = predictions(task, learner.params, learner.state, examples.x)
     true = np.asarray(examples.y)
     probability = np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found
     guess = (found[:, 0] > 0.5).astype(int) if found.shape[1] == 1 else found.argmax(axis=1)

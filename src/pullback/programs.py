@@ -7,20 +7,24 @@ for each kind of processor, and what is oldest goes when there are too many.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
+import re
 import stat
 import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .files import user_cache
 
 # Some 8 to 100 kB each.
 MOST = 4096
 
+_UNREADABLE = "Error reading persistent compilation cache entry for '([^']*)'"
 _FOLDER = "JAX_COMPILATION_CACHE_DIR"
 _ALL = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -38,20 +42,42 @@ def keep_programs() -> None:
     if "jax" in sys.modules or _FOLDER in os.environ:
         return
     try:
-        folder = user_cache() / "programs" / _processor()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = os.listdir(folder)
-        if not _ours(folder):
+        programs = user_cache() / "programs"
+        folder = programs / _processor()
+        programs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not (_ours(programs) and _ours(folder)):
             return
+        names = os.listdir(folder)
     except (OSError, RuntimeError):
         return
     if len(names) > MOST:
         _forget(folder, names)
     for name, value in {_FOLDER: str(folder), **_ALL}.items():
         os.environ.setdefault(name, value)
-    # A program that another process is still writing, or that a full disk has cut off, is compiled
-    # anew: nobody needs to hear of it.
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+    _mend(folder)
+
+
+def _mend(folder: Path) -> None:
+    """Delete what JAX cannot read, which it would compile anew each time and never replace.
+
+    A full disk cuts a program off, or a death in the midst of writing. JAX warns and goes on; the
+    warning names the program, and nobody else needs to hear of it.
+    """
+    warnings.filterwarnings("always", _UNREADABLE)
+    show = warnings.showwarning
+
+    def hear(message: Warning | str, *args: Any, **more: Any) -> None:
+        found = re.match(_UNREADABLE, str(message))
+        if found is None:
+            show(message, *args, **more)
+            return
+        for path in folder.glob(f"{glob.escape(found[1])}-*"):
+            with suppress(OSError):
+                path.unlink()
+
+    warnings.showwarning = hear
 
 
 def _ours(folder: Path) -> bool:

@@ -33,6 +33,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
     >>> aligned(a) is a, a.tolist()
     (True, [1.0, 2.0, 3.0, 4.0, 5.0])
     """
+    x = np.asarray(x)
     if x.flags.c_contiguous and x.ctypes.data % LINE == 0:
         return x
     out = empty(x.shape, x.dtype)

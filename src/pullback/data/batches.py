@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,8 +94,9 @@ class Batches:
         """Check the arrays, and bring resident ones into memory.
 
         Args:
-            x: inputs (n, ...); resident `Pixels` stay bytes. Of an array that the processor's JAX
-                would copy, this is a copy: whoever needs the other no longer should let it go.
+            x: inputs (n, ...); resident `Pixels` stay bytes. JAX on a processor reads them where
+                they lie, so they must not change while training goes on. An array that begins
+                where it cannot is copied once: who needs it no longer should let it go.
             targets: (n, k), of the type in which to train.
             weight: (n,); None counts every example alike.
             batch_size: examples per step.
@@ -111,8 +112,8 @@ class Batches:
         lengths = (len(x), len(targets), len(x) if weight is None else len(weight))
         if len(set(lengths)) != 1:
             raise ShapeError(f"x, targets and weight have {lengths} rows, equal ones are wanted")
-        self.x, self.targets = x, aligned(targets)
-        self.weight = aligned(
+        self.x, self.targets = x, targets
+        self.weight = (
             np.ones(len(x), targets.dtype) if weight is None else weight.astype(targets.dtype)
         )
         self.batch_size, self._seed = batch_size, seed
@@ -125,7 +126,7 @@ class Batches:
             batch_bytes = batch_size * row_bytes(x)
             self._capacity = batch_size * max(1, int(limit_bytes / 2) // batch_bytes)
         else:
-            self.x = aligned(x[:])
+            self.x = x[:]
 
     def like(self) -> np.ndarray:
         """Return one row of inputs as training sees it, to draw the first weights for."""
@@ -142,6 +143,11 @@ class Batches:
 
     def _resident(self, number: int) -> Chunk:
         assert not isinstance(self.x, Rows)
+        if isinstance(self.x, Pixels):
+            self.x = replace(self.x, values=aligned(self.x.values))
+        else:
+            self.x = aligned(self.x)
+        self.targets, self.weight = aligned(self.targets), aligned(self.weight)
         visit = order(self._seed, number, len(self.x))
         return self._chunk(self.x, self.targets, self.weight, visit, first=0)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from .aligned import aligned
 from .examples import Examples
 from .idx import read_idx
 from .pixels import Pixels, levels
@@ -61,6 +62,7 @@ def read_images(path: Path, dtype: np.dtype | type = np.float32) -> tuple[Pixels
         )
     if not pictures.size:
         raise DataError("the file holds no pictures", where=str(path))
+    pictures = aligned(pictures)
     return Pixels(pictures.reshape(len(pictures), -1), levels(dtype)), pictures
 
 

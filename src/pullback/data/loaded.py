@@ -10,6 +10,7 @@ from typing import TypeVar, assert_never
 import numpy as np
 
 from ..errors import ConfigError
+from .aligned import aligned
 from .arrays import read_npy, read_npz
 from .encode import Encoder
 from .examples import Examples
@@ -190,7 +191,7 @@ def _prepared(
         # They were read in this type.
         standard = preparation.standardizer
         return examples if standard is None else replace(examples, x=standard.apply(x, dtype))
-    return replace(examples, x=preparation.finish(x, dtype))
+    return replace(examples, x=aligned(preparation.finish(x, dtype)))
 
 
 def _encoded(table: Table, encoder: Encoder) -> Examples:

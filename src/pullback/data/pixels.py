@@ -61,7 +61,7 @@ class Pixels:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """Return all rows as numbers, which are a new array."""
-        return self[:] if dtype is None else self[:].astype(dtype)
+        return np.asarray(self[:], dtype)
 
     def take(self, index: np.ndarray) -> Pixels:
         """Return rows that stay bytes."""

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from ..data import Batches
+from ..data.aligned import empty
 from ..data.batches import Chunk, order
 from ..maps import BatchNorm, Net
 
@@ -121,8 +122,8 @@ class Packed(Batches):
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs, targets and weights, filled up when they are first asked for."""
         x, targets, weight = self._given
-        weights = np.zeros(self._rows, weight.dtype)
-        weights[: len(weight)] = weight
+        weights = empty((self._rows,), weight.dtype)
+        weights[: len(weight)], weights[len(weight) :] = weight, 0
         return _filled(x, self._rows), _filled(targets, self._rows), weights
 
     def outline(self) -> Chunk:
@@ -177,6 +178,6 @@ class Packed(Batches):
 
 def _filled(rows: np.ndarray, length: int) -> np.ndarray:
     """The rows, followed by the first one up to a length."""
-    out = np.empty((length, *rows.shape[1:]), rows.dtype)
+    out = empty((length, *rows.shape[1:]), rows.dtype)
     out[: len(rows)], out[len(rows) :] = rows, rows[:1]
     return out

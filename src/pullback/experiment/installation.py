@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
+
+import jax
 
 from .. import __version__, config, extras
 from ..data import data_directory
 from .rows import check
 from .run import device
+
+_CACHE = ("enable_compilation_cache", "compilation_cache_dir")
 
 
 def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
@@ -31,10 +34,11 @@ def diagnose_installation(data_dir: Path | None = None) -> dict[str, str]:
         name: importlib.metadata.version(name)
         for name in ("jax", "jaxlib", "numpy", "scikit-learn")
     }
+    keeps, folder = (getattr(jax.config, f"jax_{name}") for name in _CACHE)
     found |= {
         "device": device(),
         "data": str(data_directory(data_dir)),
-        "compiled programs": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept"),
+        "compiled programs": (keeps and folder) or "not kept",
     }
     for extra in extras.EXTRAS:
         found[extra] = "yes" if extras.there(extra) else f"no: {extras.command(extra)}"

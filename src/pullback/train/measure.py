@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import tree
 from ..arithmetic import full_precision
-from ..data import Batches, Chunk, Pixels
+from ..data import Batches, Chunk, Pixels, Rows
 from ..maps import Run
 from ..tree import Tree
 from .step import Batch, Learner, Task
@@ -67,7 +67,7 @@ def sums(task: Task, params: Tree, state: Tree, data: Batch, first: Any = 0, row
 measure = jax.jit(full_precision()(sums), static_argnames="task")
 
 
-def predictions(task: Task, params: Tree, state: Tree, x: np.ndarray) -> np.ndarray:
+def predictions(task: Task, params: Tree, state: Tree, x: np.ndarray | Pixels | Rows) -> np.ndarray:
     """What the network predicts for each row of x: the loss's link of its output, (n, k)."""
     size = min(len(x), BLOCK)
     blocks = [

@@ -108,8 +108,8 @@ class Crew:
     is given its beginning again, and is back when it has answered. One that does not answer in time
     is left alone until it has answered.
 
-    Where it starts Ray itself, the processes share what they compile, in a folder that `close`
-    removes. Elsewhere, give JAX one: the environment variable JAX_COMPILATION_CACHE_DIR.
+    The processes share what they compile: in the folder of JAX_COMPILATION_CACHE_DIR, which the
+    command sets; without it, where Ray is started here, in one that `close` removes.
 
     Attributes:
         up: who is, (n,).
