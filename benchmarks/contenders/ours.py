@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .core import Contender, processors
 
 
@@ -17,7 +19,8 @@ class Pullback(Contender):
         from pullback.data import packed
         from pullback.data.aligned import aligned
 
-        super().__init__(work, packed(aligned(x)), labels)
+        x = packed(x)
+        super().__init__(work, aligned(x) if isinstance(x, np.ndarray) else x, labels)
         from pullback.initializer import FanInUniform
         from pullback.loss import SoftmaxCrossEntropy
         from pullback.maps import Affine, BatchNorm, Dropout, Relu, Selu, chain

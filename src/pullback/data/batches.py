@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -143,9 +143,7 @@ class Batches:
 
     def _resident(self, number: int) -> Chunk:
         assert not isinstance(self.x, Rows)
-        if isinstance(self.x, Pixels):
-            self.x = replace(self.x, values=aligned(self.x.values))
-        else:
+        if isinstance(self.x, np.ndarray):
             self.x = aligned(self.x)
         self.targets, self.weight = aligned(self.targets), aligned(self.weight)
         visit = order(self._seed, number, len(self.x))

@@ -186,7 +186,8 @@ def _prepared(
     x = examples.x
     if isinstance(x, Rows):
         rows = x.prepared(partial(preparation.finish, dtype=dtype), dtype)
-        return replace(examples, x=rows[:] if len(rows) * row_bytes(rows) <= limit_bytes else rows)
+        fits = len(rows) * row_bytes(rows) <= limit_bytes
+        return replace(examples, x=aligned(rows[:]) if fits else rows)
     if isinstance(x, Pixels):
         # They were read in this type.
         standard = preparation.standardizer

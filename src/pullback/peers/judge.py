@@ -95,9 +95,8 @@ def _measured(task: Task, flat: Flat, models, states, data: Batch):
 
     first = jax.tree.map(lambda a: a[0], (models, states))
     like = jax.eval_shape(lambda x, state: sums(task, flat.tree(x), state, data), *first)
-    return jax.lax.scan(one, tree.zeros_like(like), (_repeated((models, states)), models, states))[
-        1
-    ]
+    none = tree.zeros_like(like)
+    return jax.lax.scan(one, none, (_repeated((models, states)), models, states))[1]
 
 
 def _repeated(each: Any) -> Any:
