@@ -161,8 +161,8 @@ def arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.threads and not hasattr(os, "sched_setaffinity"):
         parser.error("--threads wants Linux; set OMP_NUM_THREADS and the like instead")
-    if asked.gpu and (asked.floors or asked.products != "full"):
-        parser.error("--floors and --products are for the processor")
+    if asked.gpu and asked.floors:
+        parser.error("--floors is for the processor")
     if asked.floors and asked.products == "bfloat16" and not find_spec("torch"):
         parser.error("--floors with --products bfloat16 wants PyTorch, whose products are timed")
     if (asked.gpu or asked.products != "full") and asked.only and set(asked.only) <= set(OWN):
@@ -179,7 +179,8 @@ def main() -> None:
     os.environ["JAX_PLATFORMS"] = "cuda" if asked.gpu else "cpu"
     if asked.gpu == "tensorfloat32":
         os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "tensorfloat32"
-    limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n == "XLA_FLAGS"}
+    limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n.startswith("OPENBLAS_") or n == "XLA_FLAGS"}
+    rounded = asked.products if asked.products != "full" else None
     machine = {
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -187,7 +188,7 @@ def main() -> None:
         "environment": ", ".join(f"{n}={v}" for n, v in limits.items()) or "no limits",
         "mnist": str(asked.data_dir) if asked.data_dir else "random data of its shape",
         "rounds": asked.rounds,
-        "products": (f"{asked.gpu or asked.products}, on a {'GPU' if asked.gpu else 'processor'}"),
+        "products": f"{rounded or asked.gpu or 'full'}, on a {'GPU' if asked.gpu else 'processor'}",
     }
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
     kinds = installed((Pullback, *(GPU_PEERS if asked.gpu else PEERS)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
-from ..arithmetic import product, product_over_batch
+from ..arithmetic import product, product_over_batch, product_over_outputs
 from ..errors import ConfigError, ShapeError
 from ..initializer import Initializer, LeCun
 from .core import Map
@@ -63,7 +63,7 @@ class Affine(Map):
         dparams = {"weight": product_over_batch(saved, dy)}
         if self.bias:
             dparams["bias"] = jnp.sum(dy, axis=0)
-        return dparams, product(dy, params["weight"].T)
+        return dparams, product_over_outputs(dy, params["weight"])
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ class LowRankAffine(Map):
 
     def reverse(self, params, saved, dy):
         x, u = saved
-        du = product(dy, params["right"].T)
+        du = product_over_outputs(dy, params["right"])
         dparams = {"left": product_over_batch(x, du), "right": product_over_batch(u, dy)}
         if self.bias:
             dparams["bias"] = jnp.sum(dy, axis=0)
-        return dparams, product(du, params["left"].T)
+        return dparams, product_over_outputs(du, params["left"])
 
 
 def _check_rows(map: Map, x) -> None:
