@@ -179,7 +179,11 @@ def main() -> None:
     os.environ["JAX_PLATFORMS"] = "cuda" if asked.gpu else "cpu"
     if asked.gpu == "tensorfloat32":
         os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "tensorfloat32"
-    limits = {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS") or n.startswith("OPENBLAS_") or n == "XLA_FLAGS"}
+    limits = {
+        n: v
+        for n, v in os.environ.items()
+        if n.endswith("_NUM_THREADS") or n.startswith("OPENBLAS_") or n == "XLA_FLAGS"
+    }
     rounded = asked.products if asked.products != "full" else None
     machine = {
         "platform": platform.platform(),

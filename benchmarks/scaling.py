@@ -126,7 +126,7 @@ def _of_one(task, x, y, batch: int, at: int) -> Point:
 
     from pullback.data import Batches
     from pullback.train import Batch, begin
-    from pullback.train.stretch import Stretch, advance, copied, traced
+    from pullback.train.stretch import Stretch, advance, traced
 
     chunk = next(Batches(x, y, None, batch, 0, float("inf")).epoch(0))
     learner = begin(task, 0, x[:1])
@@ -136,8 +136,8 @@ def _of_one(task, x, y, batch: int, at: int) -> Point:
     used = traced(task, learner, chunk, key).compile().memory_analysis()
 
     def go(steps: int) -> None:
-        own = copied(learner)
-        jax.block_until_ready(advance(task, own, data, stretch, np.int32(0), np.int32(steps), key))
+        told = stretch, np.int32(0), np.int32(steps), key
+        jax.block_until_ready(advance(task, learner, data, *told))
 
     step = _step(go, chunk.full)
     held = sum(a.nbytes for a in jax.tree.leaves(learner.params))

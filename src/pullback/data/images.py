@@ -10,7 +10,7 @@ from ..errors import DataError
 from .aligned import aligned
 from .examples import Examples
 from .idx import read_idx
-from .pixels import Pixels, levels
+from .pixels import Pixels
 from .registry import FASHION_MNIST, MNIST, DataFile, DataSet
 from .rows import digest
 from .store import Directory, data_file, locate
@@ -63,7 +63,7 @@ def read_images(path: Path, dtype: np.dtype | type = np.float32) -> tuple[Pixels
     if not pictures.size:
         raise DataError("the file holds no pictures", where=str(path))
     pictures = aligned(pictures)
-    return Pixels(pictures.reshape(len(pictures), -1), levels(dtype)), pictures
+    return Pixels(pictures.reshape(len(pictures), -1), np.dtype(dtype)), pictures
 
 
 def _read(

@@ -20,7 +20,7 @@ from ..optim import Method, watches
 from ..record import Record
 from ..train import Learner, Plan, Progress, Selection, Task, drawn, fit
 from ..train.step import NO_AUGMENTATION, stream
-from ..train.stretch import copied, traced
+from ..train.stretch import traced
 from ..tree import Tree
 from .packed import Packed, mixes
 
@@ -311,7 +311,7 @@ def warn_unless_done(outcome: Outcome, course: Course) -> None:
 
 
 def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
-    """A learner with its first weights, and none of its arrays twice.
+    """A learner with its first weights.
 
     The first fit of a shape is mostly compiling. So the program that trains is traced while the one
     that draws is compiled, and compiled while that one runs and the data are packed.
@@ -326,21 +326,20 @@ def _begun(task: Task, seed: int, x: np.ndarray, packed: Packed) -> Learner:
         compiling = pool.submit(training.compile)
         _ = packed.arrays
         drawing.result()
-        learner = jax.tree.map(jnp.array, drawn(task, key, like))
-        # What `fit` asks for before its first step: small programs, which are compiled here too.
-        copied(learner)
+        learner = drawn(task, key, like)
+        # What `fit` asks for before its first step: a small program, which is compiled here too.
         stream(seed, "masks")
         compiling.result()
     return learner
 
 
 def _ours(task: Task, learner: Learner) -> Learner:
-    """A learner to go on from: arrays that the compiled step may take for itself.
+    """A learner to go on from.
 
     What a second-order method remembers is of the function that it had: on other data it is begun
     anew, and so is the state of another rule.
     """
-    params, state, rule_state = jax.tree.map(jnp.array, learner)
+    params, state, rule_state = jax.tree.map(jnp.asarray, learner)
     fresh = jax.eval_shape(task.rule.init, params)
     if isinstance(task.rule, Method) or not _alike(fresh, rule_state):
         rule_state = task.rule.init(params)

@@ -80,8 +80,9 @@ class Lanes:
 def alike(simulation: Simulation) -> tuple[Any, ...]:
     """Return what must be equal for two simulations to be lanes of one program."""
     net, _, data, *_ = simulation.lane()
-    shapes = tuple(leaf.shape for leaf in jax.tree.leaves(data))
-    return net, shapes, simulation.block, simulation.progress.step
+    leaves, form = jax.tree.flatten(data)
+    like = form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return net, like, simulation.block, simulation.progress.step
 
 
 @functools.partial(jax.jit, static_argnames=("net", "common"), donate_argnames="slots")

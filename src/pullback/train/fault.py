@@ -10,7 +10,7 @@ from ..arithmetic import full_precision
 from ..errors import DivergedError
 from ..maps import Run
 from .step import Batch, Learner, Task, augmented, step
-from .stretch import Stretch, advance, copied
+from .stretch import Stretch, advance
 
 
 def _error(what: str, learner: Learner, progress) -> DivergedError:
@@ -66,7 +66,7 @@ def diverged(
 
     def to(t):
         learner, losses, finite = advance(
-            task, copied(backup), data, stretch, np.int32(at), np.int32(t), key
+            task, backup, data, stretch, np.int32(at), np.int32(t), key
         )
         return learner, bool(finite) and bool(np.isfinite(np.asarray(losses)[at:t]).all())
 

@@ -19,7 +19,7 @@ from .fault import diverged, refuse_infinite
 from .measure import Part, Sent
 from .selection import Kept, Selection
 from .step import Learner, Task, begin, judged, stream
-from .stretch import Stretch, advance, copied, watched
+from .stretch import Stretch, advance, watched
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ class _Trainer:
         watch = chunk.full - 1 if chunk.last and watched_epoch else end
         while (at := progress.step - first) < end:
             began = time.perf_counter()
-            backup = copied(learner)
+            backup = learner
             if at == watch:
                 stop = at + 1
                 learner, outputs, layers, finite = watched(
@@ -439,7 +439,7 @@ class _Trainer:
         if progress.best is None or self.selection.better(value, progress.best["value"]):
             progress.best, progress.waited = progress.last | {"value": value}, 0
             if self.selection.keeps_best:
-                self.kept = copied(Kept(learner.params, learner.state))
+                self.kept = Kept(learner.params, learner.state)
         else:
             progress.waited += 1
         if self.selection.reached(value):

@@ -20,8 +20,8 @@ from ..optim import Averaging, Method, Rule, has_rate, rate_of, require_step
 from ..penalty import Penalty, Sum
 from ..tree import Tree
 
-# A program takes them as the two arrays that they are.
-jax.tree_util.register_dataclass(Pixels, ["values", "levels"], [])
+# A program takes the bytes.
+jax.tree_util.register_dataclass(Pixels, ["values"], ["dtype"])
 
 NO_PENALTY = Sum()
 NO_AUGMENTATION = Compose()

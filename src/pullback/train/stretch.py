@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
     first: Any
 
 
-@partial(jax.jit, static_argnames="task", donate_argnames="learner")
+@partial(jax.jit, static_argnames="task")
 @full_precision()
 def advance(task: Task, learner: Learner, data: Batch, stretch: Stretch, start, stop, key):
     """Take the steps from `start` to `stop` of a chunk, or to the first without a finite loss.
@@ -83,7 +83,7 @@ def _finite(outputs):
     return jnp.isfinite(jnp.sum(outputs))
 
 
-@partial(jax.jit, static_argnames="task", donate_argnames="learner")
+@partial(jax.jit, static_argnames="task")
 @full_precision()
 def watched(task: Task, learner: Learner, data: Batch, stretch: Stretch, i, key):
     """Take one step that also measures every layer, from the same pass."""
@@ -112,9 +112,3 @@ def layer_norms(task: Task, params: Tree, seen: Pass) -> dict[str, dict[str, Any
             "ratio": jnp.where(weight > 0, update / jnp.where(weight > 0, weight, 1), 0),
         }
     return norms
-
-
-@jax.jit
-def copied(learner: Any) -> Any:
-    """A copy to come back to: `advance` takes the arrays that it is given for itself."""
-    return jax.tree.map(jnp.copy, learner)

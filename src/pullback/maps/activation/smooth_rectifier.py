@@ -15,6 +15,16 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
+def _below(x):
+    """Return eˣ − 1 where x ≤ 0, else 0.
+
+    It is 2 t / (1 − t) with t = tanh(x/2), as exact near 0 as XLA's expm1, which takes half as long
+    again on a processor.
+    """
+    t = jnp.tanh(jnp.minimum(x, 0) / 2)
+    return 2 * t / (1 - t)
+
+
 @dataclass(frozen=True)
 class Elu(Elementwise):
     """The exponential linear unit.
@@ -43,8 +53,7 @@ class Elu(Elementwise):
         require_positive(self, "alpha")
 
     def value(self, x):
-        # expm1 overflows for large x in the branch not taken; there it is given 0.
-        return jnp.where(x > 0, x, self.alpha * jnp.expm1(jnp.minimum(x, 0)))
+        return jnp.where(x > 0, x, self.alpha * _below(x))
 
     def slope(self, kept):
         return jnp.where(kept > 0, jnp.ones_like(kept), kept + self.alpha)
@@ -67,9 +76,7 @@ class Selu(Elementwise):
     """
 
     def value(self, x):
-        # As in Elu.
-        below = SELU_SCALE * SELU_ALPHA * jnp.expm1(jnp.minimum(x, 0))
-        return jnp.where(x > 0, SELU_SCALE * x, below)
+        return jnp.where(x > 0, SELU_SCALE * x, SELU_SCALE * SELU_ALPHA * _below(x))
 
     def slope(self, kept):
         return jnp.where(kept > 0, jnp.full_like(kept, SELU_SCALE), kept + SELU_SCALE * SELU_ALPHA)
