@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from pullback import config, experiment
-from pullback.arithmetic import factor, product, product_over_batch, products
+from pullback.arithmetic import (
+    factor,
+    product,
+    product_over_batch,
+    product_over_outputs,
+    products,
+)
 from pullback.data import Batches
 from pullback.errors import ConfigError
 from pullback.estimators import NetworkClassifier
@@ -49,7 +55,8 @@ def test_a_product_is_that_of_the_rounded_factors():
     x, w = jnp.asarray(normal(7, 50)), jnp.asarray(normal(50, 3, seed=1))
     with products("bfloat16"):
         found, turned = product(x, w), product_over_batch(x.T, w)
-    for each in (found, turned):
+        back = product_over_outputs(x, w.T)
+    for each in (found, turned, back):
         assert each.dtype == jnp.float32
         np.testing.assert_allclose(each, rounded(x) @ rounded(w), rtol=1e-5, atol=1e-5)
         assert np.max(np.abs(each - x @ w)) > 1e-3
@@ -85,6 +92,14 @@ def test_a_map_rounds_the_factors_of_all_its_products(name):
         scale = np.max(np.abs(theirs))
         np.testing.assert_allclose(ours, theirs, atol=0.02 * scale)
     assert not jnp.array_equal(close[0], exact[0])
+
+
+def test_the_reverse_reads_the_weight_as_it_lies():
+    # What XLA turns it makes float32 of first, and multiplies as such.
+    with products("bfloat16"):
+        text = jax.jit(product_over_outputs).lower(jnp.ones((8, 6)), jnp.ones((5, 6))).as_text()
+    assert "contracting_dims = [1] x [1]" in text
+    assert "transpose" not in text
 
 
 def problem(**more):
