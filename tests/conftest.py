@@ -15,6 +15,8 @@ if OURS:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="pullback-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    # See `pullback.programs`, which leaves who names a folder alone.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

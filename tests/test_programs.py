@@ -16,7 +16,7 @@ from pullback import programs
 
 def checked(cache: Path, **more: str) -> tuple[str, str]:
     """Check derivatives in a process of its own with a cache; its numbers, and what it said."""
-    without = ("JAX_COMPILATION_CACHE_DIR", *programs._ALL)
+    without = ("JAX_COMPILATION_CACHE_DIR", programs._LOGGED, *programs._ALL)
     env = {key: value for key, value in environment().items() if key not in without}
     ended = subprocess.run(
         command("check", "--json", *settings(check__enabled=True)),
@@ -63,7 +63,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(tmp_path, monkeypatch):
     for variable in ("JAX_COMPILATION_CACHE_DIR", *programs._ALL):
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
-    folder = tmp_path / "pullback" / "programs" / programs._processor()
+    folder = tmp_path / "pullback" / "programs" / programs._kind(programs._told_of_processor())
     folder.mkdir(parents=True)
     for mode, used in ((0o700, True), (0o770, False), (0o707, False)):
         folder.chmod(mode)

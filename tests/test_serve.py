@@ -675,6 +675,8 @@ def served(run: Path, *words: object, end: signal.Signals = signal.SIGTERM):
     try:
         url = json.loads(process.stdout.readline())["url"]
         said = process.stderr.readline()
+        if said != "ready\n":
+            process.kill()  # else what else it says would be waited for
         assert said == "ready\n", said + process.stderr.read()
         yield url
         process.send_signal(end)

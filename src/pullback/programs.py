@@ -26,6 +26,7 @@ MOST = 4096
 
 _UNREADABLE = "Error reading persistent compilation cache entry for '([^']*)'"
 _FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_LOGGED = "TF_CPP_MIN_LOG_LEVEL"
 _ALL = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -41,9 +42,10 @@ def keep_programs() -> None:
     """
     if "jax" in sys.modules or _FOLDER in os.environ:
         return
+    told = _told_of_processor()
     try:
         programs = user_cache() / "programs"
-        folder = programs / _processor()
+        folder = programs / _kind(told)
         programs.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         if not (_ours(programs) and _ours(folder)):
@@ -56,6 +58,12 @@ def keep_programs() -> None:
     for name, value in {_FOLDER: str(folder), **_ALL}.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+    if "avx512f" in told:
+        # There XLA prefers not to gather, takes that for a feature that the processor lacks, and
+        # logs an error for each program that it finds (openxla/xla issue 44565), all the same
+        # running it. Programs of other kinds of processors lie elsewhere.
+        if os.environ.get(_LOGGED, "1") == "1":  # what JAX sets for itself and its children
+            os.environ[_LOGGED] = "3"
     _mend(folder)
 
 
@@ -88,15 +96,19 @@ def _ours(folder: Path) -> bool:
     )
 
 
-def _processor() -> str:
-    """Name this kind of processor: a program made for one may stop on another."""
+def _told_of_processor() -> str:
+    """Return what the system tells of this processor, its features above all."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         wanted = ("model name", "flags", "Features", "CPU part")
-        known = sorted({line for line in lines if line.startswith(wanted)})
+        return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
     except OSError:
-        known = [platform.processor()]
-    kind = "\n".join([sys.platform, platform.machine(), *known])
+        return platform.processor()
+
+
+def _kind(told: str) -> str:
+    """Name a kind of processor: a program made for one may stop on another."""
+    kind = "\n".join([sys.platform, platform.machine(), told])
     return hashlib.sha256(kind.encode()).hexdigest()[:16]
 
 
