@@ -102,6 +102,22 @@ def test_the_reverse_reads_the_weight_as_it_lies():
     assert "transpose" not in text
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 54, 10), (2, 784, 1), (7, 3, 2), (100, 50, 17)])
+def test_rounded_products_of_any_shape_run(shape):
+    # A product that no kernel of a processor takes fails only as the program runs.
+    n, d, m = shape
+    x, w, dy = (jnp.asarray(normal(*each)) for each in ((n, d), (d, m), (n, m)))
+
+    def passes(x, w, dy):
+        return product(x, w), product_over_batch(x, dy), product_over_outputs(dy, w)
+
+    with products("bfloat16"):
+        found = jax.jit(passes)(x, w, dy)
+    a, b, c = rounded(x), rounded(w), rounded(dy)
+    for each, wanted in zip(found, (a @ b, a.T @ c, c @ b.T), strict=True):
+        np.testing.assert_allclose(each, wanted, rtol=1e-5, atol=1e-4)
+
+
 def problem(**more):
     net = chain(Affine(16), Selu(), Affine(3))
     return Task(net, SoftmaxCrossEntropy(), SGD(0.1), **more)

@@ -51,7 +51,11 @@ class Pixels:
 
     def __getitem__(self, key: Any) -> Any:
         """Return rows as numbers."""
-        return numbers(self.values[key], self.dtype)
+        values = self.values[key]
+        if isinstance(values, np.ndarray):
+            # Without a compiler, each part of the formula would be an array as large as the result.
+            return numbers(np.arange(256, dtype=np.uint8), self.dtype)[values]
+        return numbers(values, self.dtype)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """Return all rows as numbers, which are a new array."""
@@ -67,7 +71,7 @@ def numbers(values: Any, dtype: np.dtype) -> Any:
 
     In base 256 k/255 is 0.kkk…, so it is n bytes of k, which are exact, and a small rest, and their
     sum rounds once. Dividing would not do: where the divisor is the same for all, compilers
-    multiply by its reciprocal, which rounds twice. A table would, but is slower to look up.
+    multiply by its reciprocal, which rounds twice. A table would, but is slower in a program.
 
     >>> numbers(np.array([0, 51, 255], np.uint8), np.dtype("float32")).tolist()
     [0.0, 0.20000000298023224, 1.0]
