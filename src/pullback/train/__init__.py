@@ -1,5 +1,6 @@
 """Training: one step, the compiled run of many steps, and `fit`, which drives them."""
 
+from ..memory import give_back_after_compiling
 from .fit import Plan as Plan
 from .fit import Progress as Progress
 from .fit import Tick as Tick
@@ -20,3 +21,5 @@ from .step import begin_from as begin_from
 from .step import drawn as drawn
 from .step import step as step
 from .trial import try_products as try_products
+
+give_back_after_compiling()
