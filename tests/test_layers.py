@@ -13,12 +13,12 @@ ROOT = Path(pullback.__file__).parent
 
 # A row may import the rows before it, and itself where it is a folder.
 ORDER = [
-    "errors", "extras", "jsontext", "files", "programs", "tree", "arithmetic", "record", "data",
-    "initializer", "maps", "loss", "penalty", "closed_form", "curvature", "surfaces", "symmetry",
-    "optim", "early_stopping", "augment", "tangent", "check", "catalogue", "tensors", "sealed",
-    "checkpoint", "train", "peers", "runs", "examine", "config", "dealt", "prepared", "model",
-    "estimators", "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose", "study",
-    "report", "serve", "cli",
+    "errors", "extras", "jsontext", "files", "programs", "memory", "tree", "arithmetic", "record",
+    "data", "initializer", "maps", "loss", "penalty", "closed_form", "curvature", "surfaces",
+    "symmetry", "optim", "early_stopping", "augment", "tangent", "check", "catalogue", "tensors",
+    "sealed", "checkpoint", "train", "peers", "runs", "examine", "config", "dealt", "prepared",
+    "model", "estimators", "export", "tune", "experiment", "sweep", "retrain", "paths", "diagnose",
+    "study", "report", "serve", "cli",
 ]  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def fit(
         record: takes rows of steps, evaluations and layers; they hold no time of day and no
             seconds.
         timing: takes the seconds of each epoch.
-        save: called with what a checkpoint must hold; the arrays are only lent for the call.
+        save: called with what a checkpoint must hold.
         at_epoch: called after each epoch, before it is saved.
         listen: called after each stretch of steps, and at the end of each epoch.
         interrupted: asked after each stretch; if true, a checkpoint is saved and training returns.
