@@ -26,13 +26,9 @@ def give_back_after_compiling() -> None:
 
 
 def _hear(event: str, duration_secs: float, **_: Any) -> None:
-    if event == _COMPILED and duration_secs >= LEAST and _trim is not None:
+    if event == _COMPILED and duration_secs >= LEAST:
         _trim(0)
 
 
-def _found() -> Any:
-    """Return `malloc_trim` of glibc, or None."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-
-
-_trim = _found()
+# Of glibc; None elsewhere.
+_trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -58,12 +58,11 @@ def keep_programs() -> None:
     for name, value in {_FOLDER: str(folder), **_ALL}.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
-    if "avx512f" in told:
-        # There XLA prefers not to gather, takes that for a feature that the processor lacks, and
-        # logs an error for each program that it finds (openxla/xla issue 44565), all the same
-        # running it. Programs of other kinds of processors lie elsewhere.
-        if os.environ.get(_LOGGED, "1") == "1":  # what JAX sets for itself and its children
-            os.environ[_LOGGED] = "3"
+    # With AVX-512 XLA prefers not to gather, takes that for a feature that the processor lacks, and
+    # logs an error for each program that it finds (openxla/xla issue 44565), all the same running
+    # it. Programs of other kinds of processors lie elsewhere. JAX sets 1 for itself and children.
+    if "avx512f" in told and os.environ.get(_LOGGED, "1") == "1":
+        os.environ[_LOGGED] = "3"
     _mend(folder)
 
 

@@ -69,6 +69,17 @@ def cast(a: Tree, dtype) -> Tree:
     return jax.tree.map(one, a)
 
 
+def form(a: Tree) -> Any:
+    """The structure of a tree, and the shape and the dtype of each leaf: what programs differ by.
+
+    >>> two, three = {"w": jnp.zeros(2)}, {"w": jnp.zeros(3)}
+    >>> form(two) == form(zeros_like(two)), form(two) == form(three)
+    (True, False)
+    """
+    leaves, structure = jax.tree.flatten(a)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
 def count(a: Tree) -> int:
     """How many numbers the tree holds."""
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(a))

@@ -96,7 +96,7 @@ def packed(x: np.ndarray | Pixels) -> np.ndarray | Pixels:
         if not (here.min(initial=0) >= 0 and here.max(initial=0) <= 1):
             return x
         grey = np.rint(here * 255).astype(np.uint8)
-        if not np.array_equal(numbers(grey, x.dtype), here):
+        if not np.array_equal(Pixels(grey, x.dtype)[:], here):
             return x
         values[block] = grey
     return Pixels(values, x.dtype)

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from .. import tree
 from ..errors import ConfigError
 from ..optim import Method, watches
 from ..record import Record
 from ..train import Learner, Plan, Progress, Selection, Task, drawn, fit
 from ..train.step import NO_AUGMENTATION, stream
 from ..train.stretch import traced
-from ..tree import Tree
 from .packed import Packed, mixes
 
 
@@ -341,17 +341,9 @@ def _ours(task: Task, learner: Learner) -> Learner:
     """
     params, state, rule_state = jax.tree.map(jnp.asarray, learner)
     fresh = jax.eval_shape(task.rule.init, params)
-    if isinstance(task.rule, Method) or not _alike(fresh, rule_state):
+    if isinstance(task.rule, Method) or tree.form(fresh) != tree.form(rule_state):
         rule_state = task.rule.init(params)
     return Learner(params, state, rule_state)
-
-
-def _alike(a: Tree, b: Tree) -> bool:
-    """Whether two trees have one structure, with arrays of the same shapes and types."""
-    if jax.tree.structure(a) != jax.tree.structure(b):
-        return False
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in pairs)
 
 
 def _numpy(learner: Learner) -> Learner:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import tree
 from ..arithmetic import full_precision
 from ..errors import ConfigError, DivergedError
 from ..tree import Tree
@@ -80,9 +81,7 @@ class Lanes:
 def alike(simulation: Simulation) -> tuple[Any, ...]:
     """Return what must be equal for two simulations to be lanes of one program."""
     net, _, data, *_ = simulation.lane()
-    leaves, form = jax.tree.flatten(data)
-    like = form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return net, like, simulation.block, simulation.progress.step
+    return net, tree.form(data), simulation.block, simulation.progress.step
 
 
 @functools.partial(jax.jit, static_argnames=("net", "common"), donate_argnames="slots")

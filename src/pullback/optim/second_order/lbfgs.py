@@ -59,7 +59,6 @@ class LBFGS(Method):
 
     def begin(self, theta):
         shape = self.history, theta.size
-        # Arrays of their own, which a compiled step may take for itself one by one.
         return History(
             jnp.zeros(shape, theta.dtype),
             jnp.zeros(shape, theta.dtype),
